@@ -1,0 +1,1 @@
+"""Executable rollback runbooks: procedures, gates, records and drills."""
