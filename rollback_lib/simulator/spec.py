@@ -1,0 +1,215 @@
+"""What one simulated company looks like and how it is broken: the `world:` of a scenario.
+
+- Every field has a default; the defaults together are the default drill world.
+- A spec is data: it says how the world begins and what it will do, never what the outcome is.
+- Token values are derived from the seed unless written down; a spec never shows them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rollback_lib.simulator.company import SENTRY_PROJECT, TEAM_ID
+from rollback_lib.yamlfile import Frozen
+
+__all__ = [
+    "Broken",
+    "BrokenPage",
+    "Fault",
+    "FaultKind",
+    "From",
+    "Jobs",
+    "Persona",
+    "RollingRelease",
+    "TokenSpec",
+    "WorldSpec",
+]
+
+Service = Literal["vercel", "sentry", "slack", "app"]
+FaultKind = Literal[
+    "429",
+    "500",
+    "502",
+    "503",
+    "reset_before",  # the connection is cut, nothing was done
+    "reset_after",  # it was done, then the connection is cut without a reply
+    "slow",
+    "empty_body",
+    "html_body",
+    "deny",
+    "job_failed",
+    "job_skipped",
+    "job_stuck",
+    "partial",
+    "concurrent_promote",
+]
+
+
+class BrokenPage(Frozen):
+    """How one page of the bad deployment fails."""
+
+    path: str
+    share: float = Field(default=1.0, ge=0, le=1)  # of its requests that get a 5xx
+    status: int = Field(default=500, ge=500, le=599)
+    marker_missing: bool = False  # it answers 200, but without the text that proves it is there
+
+
+class Broken(Frozen):
+    """What is wrong, and since when."""
+
+    pages: tuple[BrokenPage, ...] = (
+        BrokenPage(path="/membership", share=0.6),
+        BrokenPage(path="/trainer-booking", share=0.0, marker_missing=True),
+    )
+    health_red: bool = False  # the health address answers 503
+    slow_factor: float = Field(default=1.0, gt=0)  # latency of the bad deployment over the normal one
+    issue_age_s: float = Field(default=1200, ge=0)  # how long before the world began the issue began
+    live_before_issue_s: float = Field(default=300, ge=0)  # the bad deployment was live that long before it
+    cause: Literal["deployment", "outside"] = (
+        "deployment"  # outside: every deployment fails, no rollback heals
+    )
+    also_broken: int = Field(default=0, ge=0)  # that many of the newest older deployments fail as well
+
+
+class Jobs(Frozen):
+    """How long the platform takes."""
+
+    pending_s: float = Field(default=0.1, ge=0)
+    running_s: float = Field(default=0.3, ge=0)
+    build_s: float = Field(default=0.6, ge=0)  # from queued to ready
+    build_outcome: Literal["ready", "error"] = "ready"
+
+
+class RollingRelease(Frozen):
+    """A gradual rollout of the staged hotfix that is under way when the world begins."""
+
+    percentage: float = Field(default=10, ge=0, le=100)  # of the traffic
+    ends_after_s: float | None = None  # after the world began; None: not by itself
+
+
+class Persona(Frozen):
+    """Somebody of the company who reacts to a message in Slack."""
+
+    user: str
+    reaction: str = "white_check_mark"
+    after_s: float = Field(default=0.2, ge=0)
+    match: str = ""  # text the message must hold; empty: any of the bot's
+
+
+class TokenSpec(Frozen):
+    """A credential of the world; names in capitals are environment variables of the runbook."""
+
+    name: str
+    service: Service
+    value: str = Field(default="", repr=False)
+    scopes: tuple[str, ...] = ()
+
+
+class From(Frozen):
+    """Every matching request from this one on."""
+
+    first: int = Field(alias="from", ge=1)
+
+
+class Fault(Frozen):
+    """What goes wrong with which of the matching requests.
+
+    `nth` counts the requests that match service, method and path since the fault was set: one number
+    (and `times` in a row), a list of numbers, or `{from: n}`.
+    """
+
+    service: Service
+    kind: FaultKind
+    method: str = "*"
+    path: str = "*"  # glob on the path without its query
+    nth: int | tuple[int, ...] | From = 1
+    times: int | None = Field(default=None, ge=1)  # None: once, or without end after `from`
+    with_retry_after: bool | None = None  # on a 429 or 503; None: what the platform itself does
+    retry_after_s: int = Field(default=1, ge=0)
+    delay_s: float = Field(default=1.0, ge=0)  # of `slow`, or until the colleague's promote
+    hold: Literal["request", "reply"] = "reply"  # of `slow`: done late, or done at once and told late
+    effect_applied: bool | None = None  # under a 5xx, an empty or an HTML body; None: as the kind usually is
+    promotes: str = ""  # of `concurrent_promote`: role of the deployment; empty: the staged hotfix
+
+    def fires_at(self, count: int) -> bool:
+        """Tell whether the count-th matching request (from 1) is struck."""
+        if isinstance(self.nth, tuple):
+            return count in self.nth
+        if isinstance(self.nth, From):
+            return count >= self.nth.first and (self.times is None or count < self.nth.first + self.times)
+        return self.nth <= count < self.nth + (self.times or 1)
+
+
+_DEFAULT_TOKENS = (
+    TokenSpec(name="VERCEL_TOKEN", service="vercel", scopes=("read", "write")),
+    TokenSpec(name="VERCEL_AUTOMATION_BYPASS_SECRET", service="app", scopes=("bypass",)),
+    TokenSpec(
+        name="SENTRY_AUTH_TOKEN",
+        service="sentry",
+        scopes=("org:read", "event:read", "project:read", "project:releases"),
+    ),
+    TokenSpec(
+        name="SLACK_BOT_TOKEN",
+        service="slack",
+        scopes=(
+            "chat:write",
+            "reactions:read",
+            "reactions:write",
+            "channels:read",
+            "channels:history",
+            "users:read",
+            "users:read.email",
+            "usergroups:read",
+        ),
+    ),
+    TokenSpec(name="SLACK_WEBHOOK_URL", service="slack", scopes=("incoming-webhook",)),
+    TokenSpec(name="member", service="app", scopes=("sign-in",)),
+)
+_TOKEN_PREFIX = {"vercel": "vck", "sentry": "sntryu_", "slack": "xoxb-", "app": "app"}
+
+
+class WorldSpec(Frozen):
+    """One simulated company."""
+
+    seed: int = 1
+    broken: Broken = Broken()
+    plan: Literal["hobby", "pro", "enterprise"] = "pro"
+    team_id: str | None = TEAM_ID  # None: a personal account
+    missing_team_status: Literal[403, 404] = 403  # what a team's resource answers without its teamId
+    jobs: Jobs = Jobs()
+    promote_again: Literal["accept", "409", "422"] = "accept"  # of one that was promoted before
+    older_deployments: int = Field(default=120, ge=3)
+    traps: bool = True  # failed, deleted, ineligible, staged, preview and other projects' deployments
+    hotfix: Literal["staged", "failed", "live", "none"] = "staged"  # tried after the issue began
+    stale_job: Literal["promote", "rollback", "none"] = "promote"  # hours old, in lastAliasRequest
+    suspect_alias_time_known: bool = True  # False: the bad deployment's aliasAssigned is `true`
+    rolling_release: RollingRelease | None = None
+    traffic_rps: float = Field(default=40, ge=0)
+    history_s: float = Field(default=5400, ge=0)  # how far the monitoring reaches back before the world began
+    baseline_error_rate: float = Field(default=0.002, ge=0, le=1)
+    bot_share: float = Field(default=0.04, ge=0, le=1)  # of the requests, answered 404
+    latency_ms: float = Field(default=120, gt=0)  # median
+    ingest_lag_s: float = Field(default=1.0, ge=0)
+    sentry_project: str = SENTRY_PROJECT
+    personas: tuple[Persona, ...] = (Persona(user="U0LEE"),)
+    tokens: tuple[TokenSpec, ...] = _DEFAULT_TOKENS
+    faults: tuple[Fault, ...] = ()
+    clock_skew_s: float = 0  # the platforms' clocks are ahead by that
+
+    @model_validator(mode="after")
+    def _mint(self) -> Self:
+        """Give each token without a value one that follows from the seed."""
+        minted = tuple(
+            token if token.value else token.model_copy(update={"value": _value_of(self.seed, token)})
+            for token in self.tokens
+        )
+        object.__setattr__(self, "tokens", minted)  # frozen for everybody else
+        return self
+
+
+def _value_of(seed: int, token: TokenSpec) -> str:
+    # No dash in the Vercel one: its official command line refuses a token that holds one.
+    return _TOKEN_PREFIX[token.service] + hashlib.sha256(f"{seed}:{token.name}".encode()).hexdigest()[:32]
