@@ -1,6 +1,7 @@
 """YAML files read into frozen models; a wrong file is refused naming the file and the line.
 
 - Nothing is guessed: a key written twice, an unknown key, a wrong type are refused.
+- A key is a plain name or a number; `on:` or `no:`, which YAML reads as true and false, are refused.
 - The line is that of the offending value, or of the mapping that lacks a key.
 """
 
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.reader import Reader, ReaderError
 
 from rollback_lib.errors import BadParameters
 
@@ -20,6 +22,10 @@ __all__ = ["Frozen", "line_of", "load_model", "load_tree", "problems"]
 
 M = TypeVar("M", bound=BaseModel)
 _UNTOUCHED = "Nothing was sent; no run was begun or changed."
+_TEXT = "tag:yaml.org,2002:str"
+_KEY_TAGS = {_TEXT, "tag:yaml.org,2002:int", "tag:yaml.org,2002:merge"}
+# libyaml reads the plan in a tenth of the time, and every run reads it before its first effect.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Frozen(BaseModel):
@@ -32,38 +38,27 @@ def load_tree(path: Path) -> tuple[dict[str, Any], yaml.Node]:
     """Read a YAML mapping and its node tree (the nodes know their lines).
 
     Raises:
-        BadParameters: Missing, unreadable, not YAML, not a mapping, or a key twice.
+        BadParameters: Missing, unreadable, not YAML, not a mapping, or a key twice. Nothing was sent.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as exc:
-        raise BadParameters(
-            f"{path} cannot be read: {exc.strerror}.",
-            _UNTOUCHED,
-            "Restore the file, or set ROLLBACK_HOME to the project's folder.",
-        ) from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        mark = getattr(exc, "problem_mark", None)
-        place = f"{path}, line {mark.line + 1}" if mark is not None else str(path)
-        raise BadParameters(
-            f"{place}: not readable as YAML: {getattr(exc, 'problem', None) or exc}.",
-            _UNTOUCHED,
-            "Correct that line.",
-        ) from exc
+    text = _read_text(path)
+    node = _compose(path, text)
     if not isinstance(node, yaml.MappingNode):
         raise BadParameters(
             f"{path}: expected a mapping of names to values at the top.", _UNTOUCHED, "Correct the file."
         )
-    _refuse_twice(path, node)
-    return yaml.safe_load(text), node
+    _check(path, node, ())
+    try:
+        tree = yaml.SafeLoader("").construct_document(node)  # from the nodes: the text is parsed once
+    except yaml.MarkedYAMLError as exc:
+        raise _unreadable(path, _mark_line(exc), f"{exc.problem}") from exc
+    return tree, node
 
 
 def load_model(path: Path, model: type[M]) -> M:
     """Read a YAML file into a model.
 
     Raises:
-        BadParameters: As `load_tree`, or a value that does not fit, with its line.
+        BadParameters: As `load_tree`, or a value that does not fit, with its line. Nothing was sent.
     """
     tree, node = load_tree(path)
     try:
@@ -95,6 +90,31 @@ def line_of(node: yaml.Node, loc: Iterable[str | int]) -> int:
     return int(node.start_mark.line) + 1
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise BadParameters(
+            f"{path} cannot be read: {exc.strerror}.",
+            _UNTOUCHED,
+            "Restore the file, or set ROLLBACK_HOME to the project's folder.",
+        ) from exc
+    except UnicodeDecodeError as exc:
+        line = exc.object[: exc.start].count(b"\n") + 1
+        raise _unreadable(path, line, "it is not UTF-8 text") from exc
+
+
+def _compose(path: Path, text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_Loader)
+    except ReaderError as exc:
+        odd = Reader.NON_PRINTABLE.search(text)
+        line = text.count("\n", 0, odd.start()) + 1 if odd is not None else 1
+        raise _unreadable(path, line, f"{exc.reason}") from exc
+    except yaml.MarkedYAMLError as exc:
+        raise _unreadable(path, _mark_line(exc), f"{exc.problem}") from exc
+
+
 def _child(node: yaml.Node, part: str | int) -> yaml.Node | None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -117,18 +137,47 @@ def _at(key: yaml.Node, value: yaml.Node) -> yaml.Node:
     return value
 
 
-def _refuse_twice(path: Path, node: yaml.Node) -> None:
+def _check(path: Path, node: yaml.Node, around: tuple[yaml.Node, ...]) -> None:
+    """Refuse what the parser lets pass: a key twice, a key that is no name, a bad value, a loop of aliases."""
+    line = int(node.start_mark.line) + 1
+    if node in around:
+        raise _unreadable(path, line, "the value contains itself")
+    inner = (*around, node)
     if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise BadParameters(
-                    f"{path}, line {key.start_mark.line + 1}: {key.value!r} is written twice.",
-                    _UNTOUCHED,
-                    "Remove one of the two.",
-                )
-            seen.add(key.value)
-            _refuse_twice(path, value)
+        _check_keys(path, node)
+        for _, value in node.value:
+            _check(path, value, inner)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_twice(path, item)
+            _check(path, item, inner)
+    elif node.tag != _TEXT:
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except ValueError as exc:  # a date such as 2025-13-45
+            raise _unreadable(path, line, str(exc)) from exc
+        except yaml.MarkedYAMLError as exc:
+            raise _unreadable(path, line, f"{exc.problem}") from exc
+
+
+def _check_keys(path: Path, node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        line = int(key.start_mark.line) + 1
+        if key.tag not in _KEY_TAGS:
+            shown = f"{key.value!r} is" if isinstance(key, yaml.ScalarNode) else "this key is"
+            raise _unreadable(path, line, f"{shown} not a plain name; put it in quotes if it is meant as one")
+        if key.value in seen:
+            raise BadParameters(
+                f"{path}, line {line}: {key.value!r} is written twice.", _UNTOUCHED, "Remove one of the two."
+            )
+        seen.add(key.value)
+
+
+def _unreadable(path: Path, line: int, problem: str) -> BadParameters:
+    return BadParameters(
+        f"{path}, line {line}: not readable as YAML: {problem}.", _UNTOUCHED, "Correct that line."
+    )
+
+
+def _mark_line(exc: yaml.MarkedYAMLError) -> int:
+    return int(exc.problem_mark.line) + 1 if exc.problem_mark is not None else 1
