@@ -200,8 +200,10 @@ class WorldSpec(Frozen):
     clock_skew_s: float = 0  # the platforms' clocks are ahead by that
 
     @model_validator(mode="after")
-    def _mint(self) -> Self:
-        """Give each token without a value one that follows from the seed."""
+    def _complete(self) -> Self:
+        """Give each token without a value one that follows from the seed; refuse what cannot go together."""
+        if self.rolling_release is not None and self.hotfix != "staged":
+            raise ValueError("rolling_release rolls out the staged hotfix: it needs hotfix: staged")
         minted = tuple(
             token if token.value else token.model_copy(update={"value": _value_of(self.seed, token)})
             for token in self.tokens
