@@ -1,0 +1,1 @@
+"""The platforms, one typed client each; their JSON ends here."""

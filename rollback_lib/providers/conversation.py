@@ -1,0 +1,161 @@
+"""What is said in Slack, as values: messages, reactions, people; and what an answer means.
+
+- The status alone proves nothing: a method succeeded only with `ok: true`, a webhook only with the text `ok`.
+- Errors after which "some aspect may have succeeded" are unclear, never refusals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rollback_lib.http import Reply, is_limited
+from rollback_lib.model import Answer, UserId
+from rollback_lib.providers.shapes import Shape, a_mapping, a_number, a_text, a_whole
+
+__all__ = [
+    "Posted",
+    "Reaction",
+    "Reactions",
+    "Scheduled",
+    "SlackIdentity",
+    "SlackUser",
+    "escape",
+    "judge_slack",
+    "judge_webhook",
+    "reactions_of",
+    "scheduled_of",
+    "slack_limited",
+    "webhook_ok",
+]
+
+_UNCLEAR = frozenset({"internal_error", "fatal_error", "request_timeout", "service_unavailable"})
+_LIMITED = frozenset({"ratelimited", "rate_limited"})
+
+
+@dataclass(frozen=True)
+class SlackIdentity:
+    """Who the token is: its own reactions and messages are told from others by this."""
+
+    user_id: UserId
+    bot_id: str
+    team_id: str
+    user: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A message, known by its channel's id and its `ts`."""
+
+    channel: str
+    ts: str
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A message that Slack will post by itself."""
+
+    id: str
+    channel: str
+    post_at: datetime
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """One kind of reaction on a message, skin tones taken together."""
+
+    name: str  # white_check_mark, x, ...
+    users: tuple[UserId, ...]  # may be fewer than count
+    count: int
+
+
+@dataclass(frozen=True)
+class Reactions:
+    """All reactions on a message."""
+
+    seen: tuple[Reaction, ...]
+
+    def users(self, name: str) -> tuple[UserId, ...]:
+        """Return who reacted so, as far as Slack lists them."""
+        return next((reaction.users for reaction in self.seen if reaction.name == name), ())
+
+    def count(self, name: str) -> int:
+        """Return how many reacted so."""
+        return next((reaction.count for reaction in self.seen if reaction.name == name), 0)
+
+    def incomplete(self, name: str) -> bool:
+        """Say whether Slack counts more people than it lists."""
+        return self.count(name) > len(self.users(name))
+
+
+@dataclass(frozen=True)
+class SlackUser:
+    """An account."""
+
+    id: UserId
+    name: str
+    is_bot: bool
+    deleted: bool
+    email: str | None  # only with the scope for it
+
+
+def escape(text: str) -> str:
+    """Make a text safe to stand in a message: what it says is shown, not obeyed."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def judge_slack(reply: Reply) -> Answer | None:
+    """Say what a 2xx answer to a changing method means."""
+    body = a_mapping(reply.json)
+    if body.get("ok") is True:
+        return Answer("accepted", reply.status, "")
+    error = a_text(body.get("error"))
+    refused = body.get("ok") is False and error is not None and error not in _UNCLEAR
+    return Answer("refused" if refused else "unclear", reply.status, reply.words)
+
+
+def judge_webhook(reply: Reply) -> Answer | None:
+    """Say what a 2xx answer of a webhook means: it says `ok` in plain text."""
+    return Answer("accepted" if webhook_ok(reply) else "unclear", reply.status, reply.words)
+
+
+def slack_limited(reply: Reply) -> bool:
+    """Say whether Slack refused as asked too often; it does so with 429, or with 200 and an error."""
+    return is_limited(reply) or a_mapping(reply.json).get("error") in _LIMITED
+
+
+def webhook_ok(reply: Reply) -> bool:
+    """Say whether a webhook took the message; stand-ins answer like a method."""
+    return reply.text.strip().lower() == "ok" or a_mapping(reply.json).get("ok") is True
+
+
+def reactions_of(raw: Any) -> Reactions:
+    """Read a message's reactions. Take skin tones of one reaction together; somebody who used two counts once."""
+    users: dict[str, dict[UserId, None]] = {}
+    hidden: dict[str, int] = {}
+    for entry in (a_mapping(item) for item in (raw if isinstance(raw, list) else ())):
+        name = (a_text(entry.get("name")) or "").partition("::")[0]
+        if not name:
+            continue
+        listed = [UserId(user) for user in entry.get("users") or () if isinstance(user, str)]
+        count = a_whole(entry.get("count"))
+        users.setdefault(name, {}).update(dict.fromkeys(listed))
+        unlisted = 0 if count is None else max(0, count - len(set(listed)))
+        hidden[name] = hidden.get(name, 0) + unlisted
+    return Reactions(
+        tuple(Reaction(name, tuple(found), len(found) + hidden[name]) for name, found in users.items())
+    )
+
+
+def scheduled_of(raw: Shape, channel: str, otherwise: datetime) -> Scheduled:
+    """Read a scheduled message; what it does not say is as it was asked for."""
+    seconds = a_number(raw.get("post_at"))  # comes as a number or as text
+    return Scheduled(
+        id=a_text(raw.get("scheduled_message_id")) or a_text(raw.get("id")) or "",
+        channel=a_text(raw.get("channel")) or a_text(raw.get("channel_id")) or channel,
+        post_at=otherwise if seconds is None else datetime.fromtimestamp(seconds, UTC),
+        text=a_text(raw.get("text")) or "",
+    )
