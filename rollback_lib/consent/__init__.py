@@ -1,0 +1,1 @@
+"""Who allows it? Gates, approvals, and what the plan asks of them."""

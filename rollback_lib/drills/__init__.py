@@ -1,0 +1,1 @@
+"""Do we know that it works? Scenarios, and running them against simulated companies."""

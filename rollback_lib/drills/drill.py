@@ -1,0 +1,129 @@
+"""Running scenarios: a fresh world each, the notebook headless in a process of its own, the outcome held against the expected.
+
+- The world's addresses go in as the notebook's `platform`, its tokens as environment variables of the child only.
+- What a run claims and what the world shows must both be as expected.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollback_lib.drills.scenario import Scenario
+from rollback_lib.model import Outcome
+from rollback_lib.simulator import Serving, serve
+
+__all__ = ["Drilled", "run_scenarios"]
+
+LONGEST_S = 1800.0  # a drill in real time waits for real windows
+
+
+@dataclass(frozen=True)
+class Drilled:
+    """What came of one scenario."""
+
+    name: str
+    scenario: Scenario
+    outcome: Outcome | None
+    production: str
+    exit_code: int
+    folder: Path | None
+    seconds: float
+    said: str  # the child's own words
+
+    @property
+    def as_expected(self) -> bool:
+        """Say whether claim and world are both as the scenario expects."""
+        expected = self.scenario.expected
+        return self.outcome == expected.outcome and self.production == expected.production
+
+
+def run_scenarios(
+    scenarios: Mapping[str, Scenario],
+    home: Path,
+    policy: Mapping[str, Any],
+    *,
+    at_once: int,
+    told: Callable[[Drilled], None],
+) -> list[Drilled]:
+    """Run scenarios side by side; `told` hears of each when it is over.
+
+    Args:
+        scenarios: By name.
+        home: The project's folder.
+        policy: Values over the drill's policy.
+        at_once: How many run at the same time.
+        told: Called as each ends.
+    """
+
+    def one(name: str) -> Drilled:
+        drilled = _drill(name, scenarios[name], home, policy)
+        told(drilled)
+        return drilled
+
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        return list(pool.map(one, scenarios))
+
+
+def _drill(name: str, scenario: Scenario, home: Path, policy: Mapping[str, Any]) -> Drilled:
+    began = time.monotonic()
+    with serve(scenario.world) as serving, tempfile.TemporaryDirectory(prefix="drill-") as scratch:
+        before = serving.world.outcome_view().live
+        report = Path(scratch) / "result.json"
+        child = _run_child(scenario, serving, home, policy, report)
+        result = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+        production = "unmoved" if serving.world.outcome_view().live == before else "moved"
+    return Drilled(
+        name=name,
+        scenario=scenario,
+        outcome=Outcome(result["outcome"]) if result.get("outcome") else None,
+        production=production,
+        exit_code=child.returncode,
+        folder=Path(result["folder"]) if result.get("folder") else None,
+        seconds=time.monotonic() - began,
+        said=child.stdout + child.stderr,
+    )
+
+
+def _run_child(
+    scenario: Scenario, serving: Serving, home: Path, policy: Mapping[str, Any], report: Path
+) -> subprocess.CompletedProcess[str]:
+    given = dict(scenario.parameters)
+    given["platform"] = {**serving.platform, **given.get("platform", {})}
+    given["policy"] = {**policy, **given.get("policy", {})}
+    injected = report.with_name("parameters.json")
+    injected.write_text(json.dumps(given), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "rollback_lib.cli",
+        "run",
+        scenario.notebook,
+        "-e",
+        "drill",
+        "-f",
+        str(injected),
+        "--world",
+        "given",
+        "--result",
+        str(report),
+    ]
+    environment = {**os.environ, **serving.secrets, "ROLLBACK_HOME": str(home)}
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=LONGEST_S,
+        stdin=subprocess.DEVNULL,
+    )  # noqa: S603 - our own command

@@ -1,0 +1,197 @@
+"""Headless running: a notebook through papermill, its outcome from the run's journal.
+
+- papermill's own verdict is not trusted: it calls cells completed that never ran. The journal decides.
+- The executed notebook is saved whole or not at all, at every save.
+- A kernel that died, or a run whose last word is older than its last step, is never success.
+- The executed copy goes into the run's folder and is attached to the record.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollback_lib.errors import BadParameters, RollbackError
+from rollback_lib.evidence.record import attach_notebook
+from rollback_lib.journal import FILE_NAME, Line, read_journal
+from rollback_lib.model import Outcome
+from rollback_lib.procedures.base import HANDOVER_VARIABLE
+
+__all__ = ["EXIT_CODES", "Execution", "execute", "exit_code_of_error", "outcome_of"]
+
+EXIT_CODES = {
+    Outcome.VERIFIED: 0,
+    Outcome.FAILED: 1,
+    Outcome.REFUSED: 3,
+    Outcome.COMPLETED_UNVERIFIED: 4,
+    Outcome.UNKNOWN: 6,
+}
+_ERROR_CODES = {"BadParameters": 2, "PlanViolation": 2, "GateClosed": 3, "LeaseHeld": 5, "OutcomeUnknown": 6}
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_SCHEME = "whole://"  # our own saving: papermill picks the handler by the path's beginning
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What came of running a notebook."""
+
+    exit_code: int
+    outcome: Outcome | None  # None: no run was begun
+    folder: Path | None
+    error: str  # as the notebook shows it; empty where none
+    notebook: Path | None
+
+
+def execute(
+    notebook: Path,
+    parameters: Mapping[str, Any],
+    *,
+    output: Path | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> Execution:
+    """Run a notebook headless in this process's environment.
+
+    Args:
+        notebook: The notebook to run; it stays as it is.
+        parameters: Injected names and values.
+        output: Where to leave the executed copy besides the run's folder.
+        told: Called with a line at each cell of a step.
+
+    Raises:
+        BadParameters: There is no such notebook; nothing was run.
+    """
+    if not notebook.is_file():
+        raise BadParameters(
+            f"There is no notebook {notebook}.",
+            "Nothing was run.",
+            f"Choose one of: {', '.join(sorted(p.stem for p in notebook.parent.glob('*.ipynb'))) or 'none here'}.",
+        )
+    with tempfile.TemporaryDirectory(prefix="rollback-") as scratch:
+        handover, copy = Path(scratch) / "run", output or Path(scratch) / notebook.name
+        error_name, error = _papermill(notebook, parameters, copy, handover, told)
+        folder = Path(handover.read_text(encoding="utf-8")) if handover.exists() else None
+        if folder is None:
+            return Execution(exit_code_of_error(error_name), None, None, error, output)
+        outcome = outcome_of(folder)
+        kept = _attach(folder, copy, told)
+        code = EXIT_CODES[outcome] if error_name or outcome is not Outcome.COMPLETED_UNVERIFIED else 0
+        return Execution(code, outcome, folder, error, kept)
+
+
+def outcome_of(folder: Path) -> Outcome:
+    """Read a run's outcome from its journal; a run cut off in the middle is failed, or unknown once an effect was sent."""
+    lines = read_journal(folder / FILE_NAME).lines
+    words = [line for line in lines if line.event in ("run.closed", "run.provisional")]
+    acts = [line for line in lines if line.event.startswith(("step.", "effect.", "gate."))]
+    if words and (not acts or acts[-1].seq < words[-1].seq):
+        return Outcome(words[-1].data["outcome"])
+    return Outcome.UNKNOWN if _effect_in_the_air(lines) else Outcome.FAILED
+
+
+def exit_code_of_error(name: str) -> int:
+    """Return the exit code for an error by its class name; anything unexpected is 1."""
+    return _ERROR_CODES.get(name, 1)
+
+
+def _effect_in_the_air(lines: tuple[Line, ...]) -> bool:
+    return any(line.event == "effect.sending" for line in lines)
+
+
+def _papermill(
+    notebook: Path, parameters: Mapping[str, Any], copy: Path, handover: Path, told: Callable[[str], None]
+) -> tuple[str, str]:
+    """Run it; return the name and text of the error that stopped it, both empty where none did."""
+    # papermill reaches a grammar of URIs, built at import in two seconds, that it never uses.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None is Python's own mark for "not there"
+    import papermill
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    _register(told)
+    os.environ[HANDOVER_VARIABLE] = str(handover)
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            f"{_SCHEME}{copy}",
+            parameters=dict(parameters),
+            engine_name="rollback",
+            progress_bar=False,
+            cwd=str(notebook.parent),
+            log_output=False,
+        )
+    except PapermillExecutionError as exc:
+        return str(exc.ename), _ANSI.sub("", "\n".join(exc.traceback) or f"{exc.ename}: {exc.evalue}")
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as exc:
+        return type(exc).__name__, f"The notebook's kernel stopped: {type(exc).__name__}."
+    finally:
+        os.environ.pop(HANDOVER_VARIABLE, None)
+    return "", ""
+
+
+def _register(told: Callable[[str], None]) -> None:
+    from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.iorw import papermill_io
+
+    class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+        """papermill's engine, saying which step begins."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> None:
+            begin = nb_man.cell_start
+
+            def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
+                heading = _heading(nb_man.nb.cells, cell)
+                if heading:
+                    told(heading)
+                begin(cell, cell_index, **more)
+
+            nb_man.cell_start = cell_start
+            super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+
+    papermill_engines.register("rollback", Engine)
+    papermill_io.register(_SCHEME, _WholeFiles())
+
+
+def _heading(cells: list[Any], cell: Any) -> str:
+    """Return the heading right above a cell, if there is one."""
+    place = next((i for i, other in enumerate(cells) if other is cell), 0)
+    above = cells[place - 1] if place else None
+    if above is None or above.cell_type != "markdown" or not above.source.startswith("### "):
+        return ""
+    return str(above.source).splitlines()[0].removeprefix("### ")
+
+
+class _WholeFiles:
+    """Saves a notebook by writing beside it and renaming: a crash leaves the old one or the new one."""
+
+    def read(self, path: str) -> str:
+        return Path(path.removeprefix(_SCHEME)).read_text(encoding="utf-8")
+
+    def write(self, text: str, path: str) -> None:
+        place = Path(path.removeprefix(_SCHEME))
+        beside = place.with_name(f".{place.name}.part")
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(place)
+
+    def listdir(self, path: str) -> list[str]:
+        return [str(found) for found in Path(path.removeprefix(_SCHEME)).iterdir()]
+
+    def pretty_path(self, path: str) -> str:
+        return path.removeprefix(_SCHEME)
+
+
+def _attach(folder: Path, copy: Path, told: Callable[[str], None]) -> Path | None:
+    try:
+        return attach_notebook(folder, copy)
+    except (RollbackError, OSError) as exc:
+        told(f"the executed notebook was not attached to the record: {exc}")
+        return None

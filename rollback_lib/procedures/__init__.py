@@ -1,0 +1,5 @@
+"""What do we do? One class a procedure, one method a plan step."""
+
+from rollback_lib.procedures.vercel_rollback import VercelRollback
+
+__all__ = ["VercelRollback"]

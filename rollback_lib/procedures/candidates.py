@@ -1,0 +1,164 @@
+"""Which deployment is the suspect, and which may be gone back to. Decides only; reads nothing.
+
+- The suspect is what was live when the issue began, though it may have been created long before.
+- Never offered: the suspect, the current one, a later one, another project's, anything not READY in production,
+  never promoted, deleted, or not eligible for rollback.
+- Each refusal has its reason; what is uncertain is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rollback_lib.providers.vercel import Deployment, Project
+
+__all__ = ["Candidate", "Suspect", "find_suspect", "refusal", "stable_candidates", "went_live"]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """The deployment that was live when the issue began."""
+
+    deployment: Deployment
+    live_since: datetime | None
+    notes: tuple[str, ...]  # what is uncertain, and what speaks against code as the cause
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A deployment that may be gone back to."""
+
+    deployment: Deployment
+    undone: tuple[
+        Deployment, ...
+    ]  # production deployments after it, up to and with the suspect, newest first
+    notes: tuple[str, ...]
+
+
+def went_live(deployment: Deployment) -> datetime | None:
+    """Return the best known instant when it got its domains: alias time, else when the build was ready."""
+    if deployment.aliased_at is not None:
+        return deployment.aliased_at
+    return deployment.ready_at if deployment.aliased and deployment.substate == "PROMOTED" else None
+
+
+def find_suspect(
+    deployments: Sequence[Deployment], project: Project, issue_at: datetime, long_live: timedelta
+) -> Suspect | None:
+    """Find what was live when the issue began; None if nothing in the list was.
+
+    Args:
+        deployments: Production deployments of the project, any order.
+        project: For its last alias job, which says what a rollback or promotion changed since.
+        issue_at: When the issue began.
+        long_live: Live for longer than this before the issue: code is an unlikely cause.
+    """
+    live = [
+        (at, d)
+        for d in deployments
+        if d.substate == "PROMOTED" and (at := went_live(d)) is not None and at <= issue_at
+    ]
+    by_alias = max(live, key=lambda pair: pair[0], default=None)
+    corrected = _by_last_job(deployments, project, issue_at, by_alias[0] if by_alias else None)
+    if corrected is not None:
+        since, deployment, note = corrected
+        return Suspect(deployment, since, (note, *_doubts(deployment, since, issue_at, long_live)))
+    if by_alias is None:
+        return None
+    since, deployment = by_alias
+    return Suspect(deployment, since, _doubts(deployment, since, issue_at, long_live))
+
+
+def _by_last_job(
+    deployments: Sequence[Deployment], project: Project, issue_at: datetime, alias_at: datetime | None
+) -> tuple[datetime | None, Deployment, str] | None:
+    """Correct the alias times by the last rollback or promotion, which moves domains without a new deployment."""
+    job = project.last_alias_job
+    if job is None or job.status != "succeeded" or job.requested_at is None:
+        return None
+    before_issue = job.requested_at <= issue_at
+    if before_issue and alias_at is not None and alias_at > job.requested_at:
+        return None  # a later deployment took the domains after that job
+    wanted = job.to_id if before_issue else job.from_id
+    found = next((d for d in deployments if d.id == wanted), None)
+    if found is None:
+        return None
+    if before_issue:
+        return (
+            job.requested_at,
+            found,
+            f"live since a {job.type} at {job.requested_at:%Y-%m-%d %H:%M:%S} UTC, not since its own alias time",
+        )
+    return (
+        went_live(found),
+        found,
+        f"a {job.type} at {job.requested_at:%Y-%m-%d %H:%M:%S} UTC, after the issue began, has moved production away from it",
+    )
+
+
+def _doubts(
+    deployment: Deployment, since: datetime | None, issue_at: datetime, long_live: timedelta
+) -> tuple[str, ...]:
+    notes = []
+    if deployment.aliased_at is None:
+        notes.append("uncertain: Vercel gives no time for its domains; the time its build was ready is used")
+    if since is not None and issue_at - since > long_live:
+        hours = (issue_at - since).total_seconds() / 3600
+        notes.append(
+            f"it had been live for {hours:.0f} h before the issue began: its code is an unlikely cause; run 0_triage first"
+        )
+    return tuple(notes)
+
+
+def refusal(deployment: Deployment, suspect: Deployment, current: str | None, project: Project) -> str:
+    """Say why a deployment may not be gone back to; empty if it may."""
+    reasons = (
+        (
+            deployment.project_id != project.id,
+            f"it belongs to project {deployment.project_id}, not {project.id}",
+        ),
+        (
+            deployment.target != "production",
+            f"its target is {deployment.target or 'preview'}, not production",
+        ),
+        (deployment.deleted, "it is deleted"),
+        (deployment.state != "READY", f"its state is {deployment.state}, not READY"),
+        (deployment.id == suspect.id, "it is the suspect: it was live when the issue began"),
+        (deployment.id == current, "it is live now"),
+        (deployment.created_at >= suspect.created_at, "it was created after the suspect"),
+        (deployment.substate != "PROMOTED", "it never had production traffic"),
+        (deployment.rollback_candidate is False, "Vercel says it is not eligible for an instant rollback"),
+    )
+    return next((reason for applies, reason in reasons if applies), "")
+
+
+def stable_candidates(
+    deployments: Sequence[Deployment], suspect: Deployment, current: str | None, project: Project
+) -> tuple[Candidate, ...]:
+    """List what may be gone back to, the last stable one first."""
+    fitting = [d for d in deployments if not refusal(d, suspect, current, project)]
+    fitting.sort(key=lambda d: went_live(d) or d.created_at, reverse=True)
+    return tuple(_candidate(d, deployments, suspect) for d in fitting)
+
+
+def _candidate(deployment: Deployment, deployments: Sequence[Deployment], suspect: Deployment) -> Candidate:
+    between = [
+        d
+        for d in deployments
+        if deployment.created_at < d.created_at <= suspect.created_at
+        and d.state == "READY"
+        and d.substate == "PROMOTED"
+    ]
+    notes = []
+    if deployment.rollback_candidate is None:
+        notes.append("Vercel does not say whether it is eligible for an instant rollback")
+    if deployment.checks_conclusion not in (None, "succeeded", "skipped"):
+        notes.append(f"its checks ended as {deployment.checks_conclusion}")
+    without = [d.id for d in between if not d.commit_sha]
+    if without:
+        notes.append(f"without a commit on record: {', '.join(without)}")
+    return Candidate(
+        deployment, tuple(sorted(between, key=lambda d: d.created_at, reverse=True)), tuple(notes)
+    )

@@ -1,0 +1,225 @@
+"""Carrying out an effect once: intent on disk, then the request, then asking the platform.
+
+- An effect is what we are about to do, how to do it, and how to ask the platform whether it happened.
+- Finished before: the recorded result, nothing is sent.
+- Cut off before: the platform is asked first. Not sent or not happened: send. Happened or running: recovered.
+  Nobody can tell: stop with the question.
+- An unclear answer is observed before anything is sent again, and that only a bounded number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from rollback_lib.clock import Clock
+from rollback_lib.consent.gates import Gate
+from rollback_lib.errors import OutcomeUnknown, RollbackError
+from rollback_lib.journal import Journal, Line
+from rollback_lib.model import Pass
+
+__all__ = ["Carrier", "Effect", "Observation", "Patience", "Seen", "pauses"]
+
+
+class Seen(StrEnum):
+    """What the platform says about an effect."""
+
+    HAPPENED = "happened"
+    RUNNING = "running"
+    NOT_HAPPENED = "not happened"
+    BROKEN = "failed half way"
+    UNCLEAR = "unclear"
+
+
+_REACHED = (Seen.HAPPENED, Seen.RUNNING, Seen.BROKEN)  # the platform has taken it on
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The platform's answer to: did it happen?"""
+
+    seen: Seen
+    detail: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One change of production."""
+
+    name: str  # roll production back to dpl_1
+    step: str
+    before: dict[str, Any]  # the state that it replaces
+    inverse: str  # how to undo it, in words
+    send: Callable[[Pass], None]
+    observe: Callable[[datetime], Observation]  # since when it may have been sent
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to look, in seconds, and how often to send."""
+
+    observe_s: float
+    poll_first_s: float
+    poll_max_s: float
+    attempts: int
+
+
+def pauses(first_s: float, longest_s: float) -> Iterator[float]:
+    """Yield waits that start short and grow by half each time up to the longest."""
+    wait = first_s
+    while True:
+        yield wait
+        wait = min(wait * 1.5, longest_s)
+
+
+@dataclass
+class Carrier:
+    """Carries out effects of one run."""
+
+    journal: Journal
+    clock: Clock
+    patience: Patience
+
+    def carry_out(self, effect: Effect, gate: Gate, check_state: Callable[[], None]) -> Observation:
+        """Make the effect happen once; return whether it happened or is running.
+
+        Args:
+            effect: What to do.
+            gate: Must be open.
+            check_state: Reads the platform and raises if it moved since the gate was shown; asked right before sending.
+
+        Raises:
+            GateClosed: Nothing was sent.
+            NotApplied: The platform refused; production is unchanged by this run.
+            OutcomeUnknown: Production may have moved; nothing is sent again until a person has looked.
+        """
+        earlier = self.settle(effect)
+        if earlier is not None:
+            return earlier
+        for _ in range(self.patience.attempts):
+            check_state()
+            sent = self._send(effect, gate)
+            if sent is not None:
+                return sent
+        reason = f"{effect.name}: sent {self.patience.attempts} times without a clear answer, and the platform shows no sign of it"
+        raise self._unknown(effect, reason)
+
+    def settle(self, effect: Effect) -> Observation | None:
+        """Settle what an earlier attempt left behind; None if nothing of it reached the platform.
+
+        Raises:
+            OutcomeUnknown: Nobody can tell; nothing was sent now.
+        """
+        done = self._line("effect.done", effect)
+        if done is not None:
+            return Observation(Seen(done.data["seen"]), done.data["detail"])
+        first = next(
+            (
+                line
+                for line in self.journal.find("effect.sending", effect.step)
+                if line.data["name"] == effect.name
+            ),
+            None,
+        )
+        if first is None or self._refused(effect):
+            return None
+        found = self._watch(effect, datetime.fromisoformat(first.at))
+        if found.seen in _REACHED:
+            self._note(effect, "recovered", found)
+            self._note(effect, "done", found)
+            return found
+        answered = self._line("effect.answered", effect)
+        if found.seen is Seen.UNCLEAR or (answered is not None and answered.data["kind"] == "accepted"):
+            raise self._unknown(
+                effect,
+                f"{effect.name}: an earlier attempt was cut off, and the platform does not show what became of it ({found.detail})",
+            )
+        self._note(effect, "failed", found)  # settled: it may be sent again
+        return None
+
+    def _send(self, effect: Effect, gate: Gate) -> Observation | None:
+        """Send once; None where it surely did not happen although the answer was unclear."""
+        permit = gate.permit(
+            effect.name, step=effect.step, data={"before": effect.before, "inverse": effect.inverse}
+        )
+        since = self.clock.now()
+        try:
+            effect.send(permit)
+        except OutcomeUnknown as exc:
+            found = self._watch(effect, since)
+            if found.seen is Seen.NOT_HAPPENED:
+                permit.failed(
+                    f"no clear answer ({exc.happened}), and not seen on the platform within {self.patience.observe_s:g} s"
+                )
+                return None
+            if found.seen is Seen.UNCLEAR:
+                raise self._unknown(effect, f"{exc.happened} {found.detail}") from exc
+        except RollbackError as exc:
+            permit.failed(exc.happened)
+            raise
+        else:
+            found = Observation(Seen.RUNNING, "accepted by the platform")
+        permit.done({"seen": found.seen.value, "detail": found.detail})
+        return found
+
+    def _watch(self, effect: Effect, since: datetime) -> Observation:
+        """Ask the platform until it shows the effect, or the time to look is over."""
+        deadline = self.clock.monotonic() + self.patience.observe_s
+        for pause in pauses(self.patience.poll_first_s, self.patience.poll_max_s):
+            found = self._observe(effect, since)
+            self._note(effect, "observed", found)
+            if found.seen in _REACHED or self.clock.monotonic() >= deadline:
+                return found
+            self.clock.sleep(pause)
+        raise AssertionError("pauses never end")
+
+    def _observe(self, effect: Effect, since: datetime) -> Observation:
+        try:
+            return effect.observe(since)
+        except RollbackError as exc:
+            return Observation(Seen.UNCLEAR, exc.happened)
+
+    def _refused(self, effect: Effect) -> bool:
+        """Say whether every attempt so far surely changed nothing: each was refused, or seen not to have happened."""
+        sendings = [
+            line
+            for line in self.journal.find("effect.sending", effect.step)
+            if line.data["name"] == effect.name
+        ]
+        failed = self._line("effect.failed", effect)
+        answered = self._line("effect.answered", effect)
+        if failed is not None and failed.seq > sendings[-1].seq:
+            return True
+        return (
+            answered is not None
+            and answered.seq > sendings[-1].seq
+            and answered.data["kind"] in ("refused", "not_sent")
+        )
+
+    def _line(self, event: str, effect: Effect) -> Line | None:
+        return next(
+            (
+                line
+                for line in reversed(self.journal.lines)
+                if line.event == event and line.step == effect.step and line.data["name"] == effect.name
+            ),
+            None,
+        )
+
+    def _note(self, effect: Effect, what: str, found: Observation) -> None:
+        self.journal.append(
+            f"effect.{what}",
+            step=effect.step,
+            data={"name": effect.name, "seen": found.seen.value, "detail": found.detail},
+        )
+
+    def _unknown(self, effect: Effect, reason: str) -> OutcomeUnknown:
+        self.journal.append("effect.unknown", step=effect.step, data={"name": effect.name, "reason": reason})
+        return OutcomeUnknown(
+            f"Nobody can say yet whether this happened: {reason}.",
+            "Production may or may not have moved. This run sends nothing more by itself.",
+            "Look which deployment is live (Vercel dashboard, Deployments), then run this cell again: it asks the platform first.",
+        )

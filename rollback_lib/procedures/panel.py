@@ -1,0 +1,88 @@
+"""The gate and the review tick as ipywidgets; each also leaves plain text that says who, when, what.
+
+- A panel returns at once; nothing waits in a cell.
+- The typed text starts empty and is handed to the gate as it is.
+- What a widget shows is gone from a saved notebook; the plain text below it stays and is updated in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+from IPython.display import display
+
+from rollback_lib.consent.gates import Gate
+from rollback_lib.procedures.shown import Notice
+
+__all__ = ["gate_panel", "gate_text", "review_tick"]
+
+
+def gate_text(gate: Gate, facts: tuple[str, ...]) -> Notice:
+    """Write a gate as plain text: what it does, what it will not undo, whether it is open and what is missing."""
+    ask = gate.ask
+    state = "OPEN" if gate.is_open else "CLOSED"
+    return Notice(
+        f"Gate {ask.gate} {ask.title} - {ask.environment.upper()}: {state}",
+        (
+            *(f"{key}: {value}" for key, value in ask.effect.items()),
+            *facts,
+            f"rule: {gate.demand.rule}",
+            *(f"will NOT undo: {text}" for text in ask.will_not_undo),
+            *(f"approved by {name}" for name in gate.approvers),
+            *(f"missing: {text}" for text in gate.missing()),
+            f"digest {ask.digest[:16]}",
+        ),
+    )
+
+
+def gate_panel(gate: Gate, facts: tuple[str, ...], *, by: str, now: Callable[[], str]) -> None:
+    """Show the gate with a field for the target's name and a button; return at once."""
+    import ipywidgets as widgets
+
+    plain = display(gate_text(gate, facts), display_id=True)
+    typed = widgets.Text(
+        value="", placeholder="type the name exactly", description="Target:", continuous_update=False
+    )
+    button = widgets.Button(description="Open the gate", button_style="danger", icon="unlock")
+    said = widgets.HTML(f"Type <b>{escape(gate.ask.typed_wanted)}</b> to let this change production.")
+
+    def clicked(_: object) -> None:
+        right = gate.confirm(typed.value, by=by, way="panel")
+        gate.look()
+        button.disabled = typed.disabled = right
+        said.value = escape(_answer(gate, right=right, by=by, at=now()))
+        plain.update(gate_text(gate, (*facts, _answer(gate, right=right, by=by, at=now()))))
+
+    button.on_click(clicked)
+    display(widgets.VBox([said, widgets.HBox([typed, button])]))
+
+
+def _answer(gate: Gate, *, right: bool, by: str, at: str) -> str:
+    if not right:
+        return f"{at}: that is not the name; the gate stays closed"
+    if gate.is_open:
+        return f"{at}: opened by {by}; run the next cell"
+    return f"{at}: name typed by {by}; still missing: {'; '.join(gate.missing())}"
+
+
+def review_tick(address: str, tick: Callable[[], None]) -> None:
+    """Show the link to the deployment's own address and a box to tick once a person has looked at it."""
+    import ipywidgets as widgets
+
+    plain = display(
+        Notice("Not reviewed yet", (f"Open {address} and look whether this is the right version.",)),
+        display_id=True,
+    )
+    box = widgets.Checkbox(
+        value=False, description="I have looked at it: it is the right version", indent=False
+    )
+
+    def changed(change: dict[str, object]) -> None:
+        if change["new"]:
+            tick()
+            box.disabled = True
+            plain.update(Notice("Reviewed", (address,)))
+
+    box.observe(changed, names="value")
+    display(box)

@@ -1,0 +1,47 @@
+"""Everything a procedure works with, put together when it is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rollback_lib.clock import Clock
+from rollback_lib.journal import Journal
+from rollback_lib.messages.thread import Thread
+from rollback_lib.model import Check, IncidentId
+from rollback_lib.parameters import Person, Resolved
+from rollback_lib.plan import Plan
+from rollback_lib.procedures.shown import Notice, show
+from rollback_lib.providers import Clients
+
+__all__ = ["Session"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """The parts that a run is made of."""
+
+    plan: Plan
+    resolved: Resolved
+    clients: Clients
+    journal: Journal
+    incident: IncidentId
+    operator: Person
+    thread: Thread
+    clock: Clock
+
+    @property
+    def parameters(self) -> Any:
+        """Return the notebook's parameters, of the procedure's model."""
+        return self.resolved.parameters
+
+    def warn(self, text: str) -> None:
+        """Write a warning down and show it."""
+        self.journal.append("warning", data={"text": text})
+        show(Notice(f"⚠ {text}"))
+
+    def note_check(self, check: Check) -> Check:
+        """Write a check down."""
+        data = {key: getattr(check, key) for key in ("id", "title", "seen", "wanted", "source", "required")}
+        self.journal.append("check", step=check.id, data=data | {"status": check.status.value})
+        return check

@@ -1,0 +1,73 @@
+"""What a cell shows: short tables and texts, as plain text and as HTML.
+
+Plain text is always there: it is what a record, a terminal and a notebook without widgets keep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+__all__ = ["Listing", "Notice", "show"]
+
+LONGEST = 20  # rows
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A small table with a line above and a line below."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+    def __repr__(self) -> str:
+        shown = [self.columns, *self.rows[:LONGEST]]
+        widths = [max(len(row[i]) for row in shown) for i in range(len(self.columns))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in shown
+        ]
+        return "\n".join([self.title, *lines, *self._after()])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th style='text-align:left'>{escape(cell)}</th>" for cell in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows[:LONGEST]
+        )
+        after = "".join(f"<div>{escape(line)}</div>" for line in self._after())
+        return f"<div><b>{escape(self.title)}</b><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{after}</div>"
+
+    def _after(self) -> list[str]:
+        left = len(self.rows) - LONGEST
+        return ([f"... and {left} more"] if left > 0 else []) + ([self.note] if self.note else [])
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A few lines of text under a title."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "\n".join([self.title, *(f"  {line}" for line in self.lines)])
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<div><b>{escape(self.title)}</b>"
+            + "".join(f"<div>&nbsp;&nbsp;{escape(line)}</div>" for line in self.lines)
+            + "</div>"
+        )
+
+
+def show(thing: object) -> None:
+    """Put something into the running cell's output; outside a notebook it goes nowhere."""
+    from IPython.core.getipython import get_ipython
+
+    if get_ipython() is not None:
+        from IPython.display import display
+
+        display(thing)

@@ -1,0 +1,101 @@
+"""What procedure 1 finds and returns: small frozen values that show themselves in a cell and survive a restart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollback_lib.clock import to_iso
+from rollback_lib.model import Check, DeploymentId
+from rollback_lib.procedures.candidates import Suspect, went_live
+from rollback_lib.providers.vercel import Deployment, Project
+from rollback_lib.signals.checks import percent
+
+__all__ = ["ROW", "Moved", "Stable", "commit_text", "deployment_row", "state_of"]
+
+ROW = ("deployment", "created (UTC)", "live since (UTC)", "state", "commit", "author", "message")
+
+
+@dataclass(frozen=True)
+class Stable:
+    """The last stable deployment before the issue, and what was decided on the way to it."""
+
+    deployment: Deployment
+    suspect: Suspect
+    live: DeploymentId
+    issue_at: datetime
+    issue_from: str  # where that time comes from
+    undone: tuple[Deployment, ...]
+    notes: tuple[str, ...]
+    probes: tuple[Check, ...]
+    rate_before: float | None
+    preview: str
+    state: dict[str, str]  # what the gate's digest covers
+
+    def __repr__(self) -> str:
+        d = self.deployment
+        lines = [
+            f"Last stable deployment: {d.id}  {commit_text(d)}",
+            f"  created {d.created_at:%Y-%m-%d %H:%M} UTC by {d.commit_author or d.creator or 'unknown'}, live from {_at(went_live(d))}",
+            f"  preview {self.preview}",
+            f"Suspect: {self.suspect.deployment.id}  {commit_text(self.suspect.deployment)}, live from {_at(self.suspect.live_since)}",
+            f"Issue began {self.issue_at:%Y-%m-%d %H:%M:%S} UTC ({self.issue_from}); error rate now {percent(self.rate_before)}; live now {self.live}",
+            f"Rolls back {len(self.undone)} deployment(s): "
+            + "; ".join(f"{u.id} {commit_text(u)}" for u in self.undone[:5])
+            + (" ..." if len(self.undone) > 5 else ""),  # noqa: PLR2004 - as many as fit a cell
+            *(f"  {probe!r}" for probe in self.probes),
+            *(f"  note: {note}" for note in (*self.suspect.notes, *self.notes)),
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Production was told to move; whether it has is for the next step to see."""
+
+    source: DeploymentId
+    target: DeploymentId
+    sent_at: datetime
+    seen: str
+    detail: str
+
+    def __repr__(self) -> str:
+        return f"Production: {self.source} → {self.target}: {self.seen} ({self.detail})"
+
+
+def state_of(project: Project, candidate: Deployment) -> dict[str, str]:
+    """Return the platform's state that a gate's decision rests on."""
+    job = project.last_alias_job
+    requested = to_iso(job.requested_at) if job is not None and job.requested_at is not None else "none"
+    return {
+        "live deployment": str(project.production_id),
+        "auto-assign of domains": str(project.auto_assign),
+        "last rollback or promotion": f"{job.type} to {job.to_id} at {requested}"
+        if job is not None
+        else "none",
+        "target state": f"{candidate.state}/{candidate.substate}{' deleted' if candidate.deleted else ''}",
+    }
+
+
+def commit_text(deployment: Deployment) -> str:
+    """Write a commit shortly, or say that there is none on record."""
+    if not deployment.commit_sha:
+        return "(no commit on record)"
+    return f"{deployment.commit_sha[:8]} {(deployment.commit_message or '').splitlines()[0][:60] if deployment.commit_message else ''}".rstrip()
+
+
+def deployment_row(deployment: Deployment) -> tuple[str, ...]:
+    """Return a deployment as a row under `ROW`."""
+    return (
+        deployment.id,
+        f"{deployment.created_at:%Y-%m-%d %H:%M}",
+        _at(went_live(deployment)),
+        f"{deployment.state}{'/' + deployment.substate if deployment.substate else ''}",
+        (deployment.commit_sha or "-")[:8],
+        deployment.commit_author or deployment.creator or "-",
+        (deployment.commit_message or "-").splitlines()[0][:50],
+    )
+
+
+def _at(instant: datetime | None) -> str:
+    return f"{instant:%Y-%m-%d %H:%M}" if instant is not None else "unknown"

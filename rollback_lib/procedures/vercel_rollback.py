@@ -1,0 +1,472 @@
+"""Procedure 1: Vercel deployment rollback.
+
+- The plan's "Promote to Production" on an older production deployment is Vercel's instant rollback; a real promote by parameter.
+- What was live when the issue began is the suspect; it, what is live now and anything newer are never offered.
+- Between gate and effect the platform is read again: if it moved, nothing is sent.
+- Accepted is not done, READY is not live: the job is polled for our target and type, then production is read back.
+- A rollback pins production; if the pin or the live deployment moves before the run is closed, the outcome says failed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from typing import ClassVar, Literal
+
+from rollback_lib.consent.gates import Ask, Gate
+from rollback_lib.consent.policy import Demand
+from rollback_lib.errors import BadParameters, CheckFailed, RollbackError
+from rollback_lib.model import Check, CheckStatus, GateId, Outcome, Pass
+from rollback_lib.parameters import RunParameters
+from rollback_lib.procedures.base import Procedure, step
+from rollback_lib.procedures.effects import Carrier, Effect, Patience, Seen
+from rollback_lib.procedures.shown import Listing, Notice
+from rollback_lib.procedures.vercel_facts import ROW, Moved, Stable, commit_text, deployment_row, state_of
+from rollback_lib.procedures.vercel_search import Search
+from rollback_lib.procedures.vercel_watch import Watch
+from rollback_lib.providers.slack import escape
+from rollback_lib.providers.vercel import Project
+
+__all__ = ["VercelParameters", "VercelRollback"]
+
+
+class VercelParameters(RunParameters):
+    """The notebook's parameters."""
+
+    deployment: str = ""  # empty: the last stable one before the issue
+    method: Literal["rollback", "promote"] = "rollback"
+
+
+@dataclass
+class VercelRollback(Procedure):
+    """Reverts application code to the previous version. Plan: Procedure 1."""
+
+    number: ClassVar[int] = 1
+    parameters_model: ClassVar[type[RunParameters]] = VercelParameters
+    needs: ClassVar[tuple[str, ...]] = ("VERCEL_TOKEN", "SENTRY_AUTH_TOKEN", "SLACK_BOT_TOKEN")
+
+    @step("P1.S1")
+    def access_dashboard(self) -> Notice:
+        """Show the project as Vercel has it now; changes nothing.
+
+        Raises:
+            Unreachable: Vercel gave no usable answer.
+
+        Plan: Procedure 1, step 1.
+        """
+        project = self.session.clients.vercel.project()
+        return Notice(f"Vercel project {project.name} ({project.id})", _project_lines(project))
+
+    @step("P1.S2")
+    def go_to_deployments(self) -> Listing:
+        """List the production deployments, newest first; changes nothing.
+
+        Raises:
+            Unreachable: Vercel gave no usable answer.
+
+        Plan: Procedure 1, step 2.
+        """
+        rows = tuple(deployment_row(deployment) for deployment in self._search.deployments())
+        return Listing("Production deployments, newest first", ROW, rows)
+
+    @step("P1.S3")
+    def identify_stable_deployment(self) -> Stable:
+        """Find the last stable deployment before the issue, or check the one that was asked for; changes nothing.
+
+        Raises:
+            BadParameters: No time of the issue, no suspect, no candidate, or the one asked for is not fit.
+            Unreachable: Vercel gave no usable answer.
+
+        Plan: Procedure 1, step 3.
+        """
+        return self._search.stable()
+
+    def review(self, stable: Stable) -> Notice:
+        """Ask a person to look at the deployment's own address; headless it is recorded as not reviewed.
+
+        Plan: Procedure 1, step 3.
+        """
+        if self.journal.last("review") is None:
+            data = {
+                "deployment": stable.deployment.id,
+                "reviewed": False,
+                "mode": self.session.parameters.mode,
+            }
+            self.journal.append("review", step="P1.S3", data=data)
+        if self.session.parameters.mode == "interactive" and not self._reviewed:
+            from rollback_lib.procedures.panel import review_tick
+
+            review_tick(stable.preview, partial(self._tick_review, stable))
+        return Notice(
+            f"{stable.deployment.id}: {'reviewed' if self._reviewed else 'not reviewed'} by a person"
+        )
+
+    def gate(self, gate_id: str, stable: Stable) -> Notice:
+        """Show what is about to happen and ask for the project's name and, by the plan, an approval; returns at once.
+
+        Headless the parameter `confirm` answers, and an approval is waited for as long as policy says.
+
+        Raises:
+            BadParameters: Not a gate of this procedure.
+            Unreachable: Vercel gave no usable answer.
+        """
+        if gate_id != "P1.G1":
+            raise BadParameters(
+                f"Procedure 1 has no gate {gate_id!r}; it has P1.G1.",
+                "Nothing was sent.",
+                'rollback.gate("P1.G1", stable)',
+            )
+        return self.run_gate(gate_id, partial(self._show_gate, stable))
+
+    def _show_gate(self, stable: Stable) -> Notice:
+        earlier = self._carrier.settle(self._effect(stable))
+        if earlier is not None:
+            return Notice(f"Gate P1.G1 was passed earlier in this run: {earlier.detail}.")
+        reviewed = f"reviewed by a person: {'yes' if self._reviewed else 'no'}"
+        return self.keeper.put(
+            self._ask(stable), (reviewed, "phones of the approvers: rollback status --phones")
+        )
+
+    @step("P1.S4")
+    def move_production(self, stable: Stable) -> Moved:
+        """Point production at the stable deployment, without rebuilding it. Changes production.
+
+        Returns once Vercel has accepted; production has not necessarily moved yet.
+
+        Raises:
+            GateClosed: The gate is not open, or the platform moved since; nothing was sent.
+            NotApplied: Vercel refused; production is unchanged by this run.
+            OutcomeUnknown: Production may have moved; nothing is sent again until a person has looked.
+
+        Plan: Procedure 1, step 4.
+        """
+        effect = self._effect(stable)
+        found = self._carrier.settle(effect)
+        if found is None:
+            gate = self.keeper.opened("P1.G1")
+            self._tell_begin(stable, gate.demand)
+            found = self._carrier.carry_out(effect, gate, partial(self._require_unmoved, gate, stable))
+        first = next(self.journal.find("effect.sending", "P1.S4"))
+        return Moved(
+            stable.live,
+            stable.deployment.id,
+            datetime.fromisoformat(first.at),
+            found.seen.value,
+            found.detail,
+        )
+
+    @step("P1.S5")
+    def monitor(self, moved: Moved) -> Check:
+        """Wait until the job is over and production is proven to be the target.
+
+        Raises:
+            CheckFailed: The job failed, was skipped or production is elsewhere; says which domains moved.
+            OutcomeUnknown: Not over within the deadline.
+
+        Plan: Procedure 1, step 5.
+        """
+        found = self._watch.until_over(moved)
+        if found.seen is Seen.BROKEN:
+            title = self.session.plan.criterion("P1.C1").text
+            self.session.note_check(
+                Check("P1.C1", title, CheckStatus.FAILED, found.detail, "job succeeded", "Vercel")
+            )
+            raise self._watch.half_way(moved, found)
+        sha = next((d.commit_sha for d in self._search.deployments() if d.id == moved.target), "")
+        check = self.session.note_check(self._watch.proof_of_live(moved.target, sha))
+        if check.status is not CheckStatus.PASSED:
+            raise CheckFailed(
+                f"The job is over, but production is not shown to be {moved.target}: {check.seen}.",
+                self._watch.where_domains_are(moved.target),
+                "Run this cell again to look once more; if it stays so, look at the Vercel dashboard and begin a new run.",
+            )
+        return check
+
+    @step("P1.S6")
+    def verify(self, stable: Stable) -> Listing:
+        """Look at health, error rate and critical pages until all are well or the time is over.
+
+        A check without data is shown as unknown and lowers the outcome; it does not raise.
+
+        Raises:
+            CheckFailed: A required check failed; production stays on the target.
+
+        Plan: Procedure 1, step 6.
+        """
+        checks = [self.session.note_check(check) for check in self._watch.until_well(stable)]
+        failed = [check for check in checks if check.status is CheckStatus.FAILED]
+        if failed:
+            raise CheckFailed(
+                f"Production is on {stable.deployment.id}, but: "
+                + "; ".join(f"{c.title}: {c.seen} (wanted {c.wanted})" for c in failed)
+                + ".",
+                f"Production stays on {stable.deployment.id}{', pinned' if self._pins else ''}.",
+                "Run this cell again to look once more. If it stays so, this deployment is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older deployment, or triage again.",
+            )
+        rows = tuple((c.id, c.title, c.status.value, c.seen, c.wanted) for c in checks)
+        return Listing("After the rollback", ("check", "what", "status", "seen", "wanted"), rows)
+
+    # -- the parts, made once a kernel
+
+    @cached_property
+    def _search(self) -> Search:
+        return Search(self.session)
+
+    @cached_property
+    def _watch(self) -> Watch:
+        return Watch(self.session, self.session.parameters.method)
+
+    @cached_property
+    def _carrier(self) -> Carrier:
+        policy = self.session.resolved.policy
+        return Carrier(
+            self.journal,
+            self.session.clock,
+            Patience(policy.observe_s, policy.poll_first_s, policy.poll_max_s, policy.effect_attempts),
+        )
+
+    @property
+    def _pins(self) -> bool:
+        return bool(self.session.parameters.method == "rollback")
+
+    @property
+    def _reviewed(self) -> bool:
+        return any(line.data["reviewed"] for line in self.journal.find("review"))
+
+    def _tick_review(self, stable: Stable) -> None:
+        data = {"deployment": stable.deployment.id, "reviewed": True, "by": self.session.operator.name}
+        self.journal.append("review", step="P1.S3", data=data)
+
+    # -- gate and effect
+
+    def _ask(self, stable: Stable) -> Ask:
+        project = self.session.clients.vercel.project()
+        effect = {
+            "what": "instant rollback" if self._pins else "promote",
+            "project": f"{project.name} ({project.id})",
+            "from": str(project.production_id),
+            "to": f"{stable.deployment.id} {commit_text(stable.deployment)}",
+            "incident": self.session.incident,
+            "run": self.journal.run,
+        }
+        title, environment = self.session.plan.step("P1.S4").title, self.session.parameters.environment
+        return Ask(
+            GateId("P1.G1"),
+            title,
+            environment,
+            effect,
+            dict(state_of(project, stable.deployment)),
+            self._will_not_undo(project, stable),
+            project.name,
+        )
+
+    def _will_not_undo(self, project: Project, stable: Stable) -> tuple[str, ...]:
+        built = f"{stable.deployment.created_at:%Y-%m-%d %H:%M} UTC"
+        lines = [
+            "Convex functions, schema and data: they stay as they are now",
+            f"environment variables: the old build keeps the values of {built}; secrets rotated since then break it",
+            "browser tabs that are open already",
+        ]
+        if self._pins:
+            lines.append("the pin: new production builds stay staged until a fixed one is promoted")
+        elif project.auto_assign is False:
+            lines.append("auto-assign of domains: promoting turns it on again")
+        if project.crons_deployment_id is not None:
+            lines.append(f"cron runs so far; cron jobs follow to {stable.deployment.id}")
+        if project.rolling_release:
+            lines.append("the rolling release: it is stopped")
+        return tuple(lines)
+
+    def _effect(self, stable: Stable) -> Effect:
+        target, vercel = stable.deployment.id, self.session.clients.vercel
+        reason = f"{self.session.incident} {self.session.parameters.reason}"
+
+        def send(permit: Pass) -> None:
+            if self._pins:
+                vercel.rollback(target, permit, reason)
+            else:
+                vercel.promote(target, permit)
+
+        return Effect(
+            name=f"{self.session.parameters.method} production to {target}",
+            step="P1.S4",
+            before={"live": stable.live, **stable.state},
+            inverse=f"promote {stable.live} in the Vercel dashboard (if refused: instant rollback to it, then promote a fresh build)",
+            send=send,
+            observe=partial(self._watch.observe, target),
+        )
+
+    def _require_unmoved(self, gate: Gate, stable: Stable) -> None:
+        vercel = self.session.clients.vercel
+        project, candidate = vercel.project(), vercel.deployment(stable.deployment.id)
+        gate.require_unmoved(state_of(project, candidate))
+
+    # -- telling people
+
+    def _tell_begin(self, stable: Stable, asked: Demand) -> None:
+        plan, parameters = self.session.plan, self.session.parameters
+        latest = self.now() + timedelta(minutes=plan.procedure(self.number).duration_min[1])
+        text = plan.message("alert", procedure=self.number).fill(
+            issue=escape(parameters.reason),
+            severity=parameters.severity,
+            target=stable.deployment.id,
+            eta=f"{latest:%H:%M} UTC",
+            impact=escape(parameters.impact),
+            mentions=self._mention(("engineering_lead", "cto")),
+        )
+        self.session.thread.say("alert", text, in_thread=False)
+        if asked.notify_after:
+            self.session.thread.say(
+                "notice",
+                f"{self._mention(asked.notify_after)} {asked.rule}. Operator: {self.session.operator.name}. Run {self.journal.run}.",
+            )
+
+    def _mention(self, roles: tuple[str, ...]) -> str:
+        people = dict.fromkeys(self.session.resolved.contacts.holders(role)[0].slack for role in roles)
+        return " ".join(f"<@{user}>" for user in people)
+
+    def tell_end(self, outcome: Outcome, why: str) -> None:
+        """Post the plan's follow-up if all is well, else what is not."""
+        rate = next((check.seen for check in self.last_checks() if check.id == "P1.C3"), "unknown")
+        if outcome is not Outcome.VERIFIED:
+            self.session.thread.say(
+                "follow-up",
+                f"⚠️ Rolled back to {self._target}, outcome {outcome}: {escape(why)}\nCurrent error rate: {rate}",
+            )
+            return
+        by = self.now() + timedelta(hours=self.session.resolved.policy.postmortem_within_h)
+        text = self.session.plan.message("follow_up", procedure=self.number).fill(
+            target=self._target,
+            completion_time=f"{self.now():%Y-%m-%d %H:%M} UTC",
+            error_rate=rate.split(" of ")[0],
+            postmortem=f"to be held by {by:%Y-%m-%d %H:%M} UTC",
+        )
+        self.session.thread.say("follow-up", text)
+
+    # -- opening and closing
+
+    def at_open(self) -> None:
+        """Keep Sentry's view of the moment; it fades."""
+        self._keep_issues("open")
+
+    def at_close(self) -> None:
+        """Look whether the pin or the live deployment moved since."""
+        self._keep_issues("close")
+        self.session.note_check(self._as_left())
+
+    def _as_left(self) -> Check:
+        title, wanted = (
+            "Production still as this run left it",
+            f"{self._target} live" + (", auto-assign off" if self._pins else ""),
+        )
+        try:
+            project = self.session.clients.vercel.project()
+        except RollbackError as exc:
+            return Check("P1.PIN", title, CheckStatus.UNKNOWN, exc.happened, wanted, "Vercel project")
+        fine = project.production_id == self._target and (not self._pins or project.auto_assign is False)
+        seen = f"{project.production_id} live, auto-assign {_on_off(project.auto_assign)}"
+        return Check(
+            "P1.PIN",
+            title,
+            CheckStatus.PASSED if fine else CheckStatus.FAILED,
+            seen,
+            wanted,
+            "Vercel project",
+        )
+
+    def still_open(self) -> tuple[str, ...]:
+        """List what a person still has to do."""
+        lines = [
+            "post-rollback checklist of the plan",
+            f"post-mortem within {self.session.resolved.policy.postmortem_within_h:g} hours",
+        ]
+        if self._pins:
+            lines.insert(
+                0, "production is pinned: new builds stay staged until a different, fixed build is promoted"
+            )
+        if not self._reviewed:
+            lines.append(f"{self._target} was not reviewed by a person")
+        return (*lines, *self.session.thread.warnings)
+
+    def state_and_undo(self) -> tuple[str, str]:
+        """Say what production looks like now, and how to undo what was done."""
+        intent = next(self.journal.find("effect.intent", "P1.S4"), None)
+        if intent is None:
+            return "Production is as it was: this run changed nothing.", "Nothing to undo."
+        return (
+            f"Production was left on {self._target}{', pinned' if self._pins else ''}.",
+            f"To undo: {intent.data['inverse']}.",
+        )
+
+    def log_row(self, outcome: Outcome) -> dict[str, str]:
+        """Fill the plan's rollback-log columns."""
+        parameters, procedure = self.session.parameters, self.session.plan.procedure(self.number)
+        approvers = [
+            approval["person"]
+            for line in self.journal.find("gate.opened")
+            for approval in line.data["approvals"]
+        ]
+        nobody = "not required (severity P0)" if parameters.severity == "P0" else "nobody"
+        values = (
+            next(self.journal.find("run.opened")).at[:10],
+            parameters.environment.capitalize(),
+            parameters.reason or "not said",
+            procedure.method,
+            self.duration_text(),
+            "None",
+            self.session.operator.name,
+            ", ".join(dict.fromkeys(approvers)) or nobody,
+        )
+        return dict(zip(self.session.plan.log_columns, values, strict=True)) | {"Outcome": outcome.value}
+
+    @property
+    def _target(self) -> str:
+        done = self.journal.last("step.done", "P1.S4")
+        return str(done.data["result"]["target"]) if done is not None else "unknown"
+
+    def _keep_issues(self, moment: str) -> None:
+        """Keep the unresolved issues as an attachment; a Sentry that is down is a warning."""
+        place = self.folder / "attachments" / f"sentry-issues-{moment}.json"
+        if place.exists():
+            return
+        try:
+            since = self.now() - timedelta(hours=self.session.resolved.policy.issues_lookback_h)
+            issues = self.session.clients.sentry.issues("is:unresolved", since)
+        except RollbackError as exc:
+            self.journal.append(
+                "warning", data={"text": f"Sentry's issues at {moment} were not kept: {exc.happened}"}
+            )
+            return
+        place.parent.mkdir(exist_ok=True)
+        rows = self.journal.redactor.clean(
+            [{key: str(value) for key, value in vars(issue).items()} for issue in issues]
+        )
+        place.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def _project_lines(project: Project) -> tuple[str, ...]:
+    pinned = {
+        False: "pinned by a rollback, or switched off by hand (auto-assign off)",
+        True: "auto-assign on",
+        None: "auto-assign unknown",
+    }[project.auto_assign]
+    lines = [f"live: {project.production_id or 'unknown'}; {pinned}"]
+    job = project.last_alias_job
+    if job is not None:
+        at = (
+            f"{job.requested_at:%Y-%m-%d %H:%M:%S} UTC"
+            if job.requested_at is not None
+            else "at an unknown time"
+        )
+        lines.append(f"last rollback or promotion: {job.type} to {job.to_id}, {job.status}, {at}")
+    if project.rolling_release:
+        lines.append("a rolling release is active: a rollback stops it")
+    if project.paused:
+        lines.append("the project is PAUSED: no deployment answers until it is unpaused")
+    return tuple(lines)
+
+
+def _on_off(value: bool | None) -> str:
+    return {True: "on", False: "off", None: "unknown"}[value]

@@ -1,0 +1,227 @@
+"""Procedure 1, step 3: when the issue began, what is suspect, and what may be gone back to.
+
+- Reads only. What is uncertain is a warning in the run, not a guess.
+- A candidate that is bad on its own address is passed over, and that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from rollback_lib.clock import parse_instant, to_iso
+from rollback_lib.errors import BadParameters, RollbackError, Unreachable
+from rollback_lib.model import Check, CheckStatus, DeploymentId
+from rollback_lib.procedures.candidates import Candidate, Suspect, find_suspect, refusal, stable_candidates
+from rollback_lib.procedures.session import Session
+from rollback_lib.procedures.vercel_facts import Stable, state_of
+from rollback_lib.providers.app import PageReading
+from rollback_lib.providers.sentry import RatePoint
+from rollback_lib.providers.vercel import Deployment, Project
+from rollback_lib.signals.checks import read_rate, side_by_side
+from rollback_lib.signals.onset import onset
+
+__all__ = ["Search"]
+
+PROBED_AT_MOST = 3  # candidates; each costs a few requests
+_UNCHANGED = "Nothing was changed."
+_SAY_WHEN = 'Set issue_started_at, for example "-20m" or "2026-11-23T21:50:00Z".'
+
+
+@dataclass
+class Search:
+    """Finds the last stable deployment for one run."""
+
+    session: Session
+    _listed: list[Deployment] = field(default_factory=list)
+
+    def deployments(self) -> list[Deployment]:
+        """List the production deployments, newest first, read once a kernel."""
+        if not self._listed:
+            self._listed = list(self.session.clients.vercel.deployments(target="production"))
+        return self._listed
+
+    def stable(self) -> Stable:
+        """Find the last stable deployment, or check the one asked for.
+
+        Raises:
+            BadParameters: No time of the issue, no suspect, no candidate, or the one asked for is not fit.
+            Unreachable: Vercel gave no usable answer.
+        """
+        project = self.session.clients.vercel.project()
+        issue_at, issue_from = self._issue_began()
+        suspect = self._suspect(project, issue_at)
+        candidates = self._candidates(project, suspect)
+        with ThreadPoolExecutor(
+            max_workers=1
+        ) as pool:  # the baseline is read while the candidates are probed
+            rate = pool.submit(self._rate_before)
+            chosen, probes, passed_over = self._first_sound(candidates)
+        deployment = chosen.deployment
+        return Stable(
+            deployment=deployment,
+            suspect=suspect,
+            live=DeploymentId(project.production_id or ""),
+            issue_at=issue_at,
+            issue_from=issue_from,
+            undone=chosen.undone,
+            notes=(*chosen.notes, *passed_over),
+            probes=probes,
+            rate_before=rate.result(),
+            preview=self.session.clients.app.preview_url(deployment.url),
+            state=state_of(project, deployment),
+        )
+
+    def _issue_began(self) -> tuple[datetime, str]:
+        given = self.session.parameters.issue_started_at
+        if given:
+            opened = datetime.fromisoformat(next(self.session.journal.find("run.opened")).at)
+            return parse_instant(given, opened), "as given"
+        policy = self.session.resolved.policy
+        end = self.session.clock.now() - timedelta(seconds=policy.telemetry_lag_s)
+        limit = self.session.plan.criterion("P1.C3").limit
+        found = (
+            onset(self._series(end - timedelta(seconds=policy.onset_lookback_s), end), limit.threshold)
+            if limit
+            else None
+        )
+        if found is None:
+            raise BadParameters(
+                "When the issue began is not given, and Sentry's error rate shows no rise that is still on.",
+                _UNCHANGED,
+                _SAY_WHEN,
+            )
+        return found, "from the error rate in Sentry"
+
+    def _series(self, start: datetime, end: datetime) -> tuple[RatePoint, ...]:
+        try:
+            return self.session.clients.sentry.series(start, end, 60)
+        except RollbackError as exc:
+            raise BadParameters(
+                f"When the issue began is not given, and Sentry cannot be asked: {exc.happened}",
+                _UNCHANGED,
+                _SAY_WHEN,
+            ) from exc
+
+    def _suspect(self, project: Project, issue_at: datetime) -> Suspect:
+        long_live = timedelta(hours=self.session.resolved.policy.suspect_live_long_h)
+        found = find_suspect(self.deployments(), project, issue_at, long_live)
+        if found is None:
+            raise BadParameters(
+                f"No production deployment was live at {to_iso(issue_at)}, when the issue began.",
+                _UNCHANGED,
+                "Correct issue_started_at; the list above shows when each deployment went live.",
+            )
+        for note in found.notes:
+            self.session.warn(f"suspect {found.deployment.id}: {note}")
+        return found
+
+    def _candidates(self, project: Project, suspect: Suspect) -> tuple[Candidate, ...]:
+        found = stable_candidates(self.deployments(), suspect.deployment, project.production_id, project)
+        wanted = self.session.parameters.deployment
+        if wanted:
+            asked = tuple(candidate for candidate in found if candidate.deployment.id == wanted)
+            if not asked:
+                fit = ", ".join(candidate.deployment.id for candidate in found[:5]) or "there is none"
+                raise BadParameters(
+                    f"Deployment {wanted} cannot be gone back to: {self._why_not(wanted, suspect, project)}.",
+                    _UNCHANGED,
+                    f"Choose another: {fit}.",
+                )
+            return asked
+        if not found:
+            raise BadParameters(
+                f"No deployment can be gone back to: none before the suspect {suspect.deployment.id} is READY, was in production and is eligible.",
+                _UNCHANGED,
+                "Roll forward: fix and deploy, or build an older commit again. Check issue_started_at first.",
+            )
+        return found
+
+    def _why_not(self, wanted: str, suspect: Suspect, project: Project) -> str:
+        known = next((d for d in self.deployments() if d.id == wanted), None)
+        if known is None:
+            return "it is not a production deployment of this project"
+        return (
+            refusal(known, suspect.deployment, project.production_id, project)
+            or "it is not among the candidates"
+        )
+
+    def _first_sound(
+        self, candidates: tuple[Candidate, ...]
+    ) -> tuple[Candidate, tuple[Check, ...], tuple[str, ...]]:
+        """Probe candidates on their own address, newest first; take the first that is not shown to be bad."""
+        passed_over: list[str] = []
+        first: tuple[Check, ...] = ()
+        for candidate in candidates[:PROBED_AT_MOST]:
+            probes = self._probe(candidate.deployment)
+            first = first or probes
+            bad = next((probe for probe in probes if probe.status is CheckStatus.FAILED), None)
+            if bad is None:
+                return candidate, probes, tuple(passed_over)
+            passed_over.append(
+                f"{candidate.deployment.id} is bad on its own address: {bad.title}: {bad.seen}"
+            )
+        doubt = "every candidate tried is bad on its own address: the cause may lie outside the frontend; triage before going on"
+        self.session.warn(doubt)
+        return candidates[0], first, (*passed_over, doubt)
+
+    def _probe(self, deployment: Deployment) -> tuple[Check, ...]:
+        pages = self.session.resolved.platform.app.pages
+        jobs: list[Callable[[], Check]] = [partial(self._probe_health, deployment)]
+        jobs += [partial(self._probe_page, deployment, page.path, page.marker) for page in pages]
+        return tuple(side_by_side(jobs))
+
+    def _probe_health(self, deployment: Deployment) -> Check:
+        app, title, wanted = self.session.clients.app, "health on its own address", "200 OK"
+        source = app.preview_url(deployment.url)
+        try:
+            reading = app.health(deployment.url)
+        except Unreachable as exc:
+            return Check("P1.S3", title, CheckStatus.UNKNOWN, exc.happened, wanted, source, required=False)
+        if reading.protected:
+            return _protected(title, wanted, source)
+        status = CheckStatus.PASSED if reading.ok else CheckStatus.FAILED
+        return Check("P1.S3", title, status, f"HTTP {reading.status}", wanted, source, required=False)
+
+    def _probe_page(self, deployment: Deployment, path: str, marker: str) -> Check:
+        app, title, wanted = (
+            self.session.clients.app,
+            f"{path} on its own address",
+            f"200 with the text {marker!r}",
+        )
+        source = app.preview_url(deployment.url)
+        try:
+            reading: PageReading = app.page(path, marker, deployment.url)
+        except Unreachable as exc:
+            return Check("P1.S3", title, CheckStatus.UNKNOWN, exc.happened, wanted, source, required=False)
+        if reading.protected:
+            return _protected(title, wanted, source)
+        seen = f"HTTP {reading.status}, text {'found' if reading.marker_found else 'missing'}"
+        return Check(
+            "P1.S3",
+            title,
+            CheckStatus.PASSED if reading.ok else CheckStatus.FAILED,
+            seen,
+            wanted,
+            source,
+            required=False,
+        )
+
+    def _rate_before(self) -> float | None:
+        policy = self.session.resolved.policy
+        end = self.session.clock.now() - timedelta(seconds=policy.telemetry_lag_s)
+        reading = read_rate(
+            self.session.clients.sentry, end - timedelta(seconds=policy.baseline_window_s), end
+        )
+        if isinstance(reading, str):
+            self.session.warn(f"the error rate before the rollback could not be read: {reading}")
+            return None
+        return reading.rate if reading.count >= policy.min_requests else None
+
+
+def _protected(title: str, wanted: str, source: str) -> Check:
+    seen = "protected by Vercel: set VERCEL_AUTOMATION_BYPASS_SECRET to look"
+    return Check("P1.S3", title, CheckStatus.UNKNOWN, seen, wanted, source, required=False)
