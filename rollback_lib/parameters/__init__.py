@@ -1,0 +1,59 @@
+"""What a run is told: notebook parameters, the environment's file, people and secrets.
+
+- All of it is checked before the first request; a refusal leaves nothing behind.
+- Precedence: injected (papermill, or the parameters cell) > `parameters/<environment>.yaml` > default.
+- A drill talks to loopback only; every other environment talks https to other machines only.
+- Outside drills an injected platform or policy must be the file's.
+- Secrets come from the environment, a private file or a prompt, and appear nowhere else.
+"""
+
+from __future__ import annotations
+
+from rollback_lib.parameters.contacts import Contacts, Person, load_contacts
+from rollback_lib.parameters.home import project_home
+from rollback_lib.parameters.layer import Layer, read_layer
+from rollback_lib.parameters.namespace import notebook_cells
+from rollback_lib.parameters.platform import (
+    App,
+    Convex,
+    Flows,
+    Maintenance,
+    Page,
+    Platform,
+    Sentry,
+    Slack,
+    Tickets,
+    Vercel,
+)
+from rollback_lib.parameters.policy import Policy
+from rollback_lib.parameters.resolved import Resolved, resolve
+from rollback_lib.parameters.run import ENVIRONMENTS, PROCEDURE_PARAMETERS, RunParameters
+from rollback_lib.parameters.secrets import SECRET_NAMES, Secrets
+
+__all__ = [
+    "ENVIRONMENTS",
+    "PROCEDURE_PARAMETERS",
+    "SECRET_NAMES",
+    "App",
+    "Contacts",
+    "Convex",
+    "Flows",
+    "Layer",
+    "Maintenance",
+    "Page",
+    "Person",
+    "Platform",
+    "Policy",
+    "Resolved",
+    "RunParameters",
+    "Secrets",
+    "Sentry",
+    "Slack",
+    "Tickets",
+    "Vercel",
+    "load_contacts",
+    "notebook_cells",
+    "project_home",
+    "read_layer",
+    "resolve",
+]
