@@ -1,0 +1,190 @@
+"""One simulated company: its platform, its visitors, its chat and monitoring, and the account of it all.
+
+- Time passes by the machine's clock, shifted by the spec's skew, and never runs backwards.
+- Whoever looks sees everything that was due until that moment, done at the moment it was due.
+- Nothing here sets an error rate or an outcome: both follow from what was done to the world.
+- Credentials are known by name; no account of the world holds a value.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.types import Scope
+
+from rollback_lib.clock import Clock, SystemClock
+from rollback_lib.simulator import company
+from rollback_lib.simulator.agenda import Agenda
+from rollback_lib.simulator.deployments import Deployment
+from rollback_lib.simulator.faults import FaultBook
+from rollback_lib.simulator.hosting import COLLEAGUE, Hosting
+from rollback_lib.simulator.ledger import Ledger
+from rollback_lib.simulator.spans import Span
+from rollback_lib.simulator.spec import Service, TokenSpec, WorldSpec
+from rollback_lib.simulator.traffic import Breakage, Traffic
+
+__all__ = ["World"]
+
+_NOBODY, _STRANGER = "nobody", "stranger"
+
+
+class World:
+    """The state of one company; the services are views of it."""
+
+    def __init__(self, spec: WorldSpec, clock: Clock | None = None) -> None:
+        from rollback_lib.simulator.sentry import SentryState  # both look at the world themselves
+        from rollback_lib.simulator.slack import SlackState
+
+        self.spec = spec
+        self._clock = clock or SystemClock()
+        self.lock = threading.RLock()  # whoever judges looks in from another thread
+        self._latest_ms = 0
+        self.began_ms = self.now_ms()
+        self.issue_ms = self.began_ms - round(spec.broken.issue_age_s * 1000)
+        self._agenda = Agenda()
+        self.ledger = Ledger(self.hide)
+        self.faults = FaultBook(spec.faults)
+        self.hosting = Hosting(spec, self.began_ms, self._agenda, self._saw_colleague)
+        self.breakage = Breakage(spec, self.issue_ms)
+        self._traffic = Traffic(
+            spec,
+            self.began_ms,
+            self.breakage,
+            self.hosting.aliases,
+            self.hosting.deployments.__getitem__,
+            lambda: self.hosting.project.rolling,
+        )
+        self.bypass = next((t.value for t in spec.tokens if "bypass" in t.scopes), "")
+        if self.bypass:
+            self.hosting.project.bypass_secrets[self.bypass] = self.hosting.project.created_ms
+        self.sentry = SentryState(spec)
+        self.slack = SlackState(spec)
+
+    # --- time ----------------------------------------------------------------------------------------------
+
+    def machine_ms(self) -> int:
+        """Tell the machine's time, which a client's journal is written in."""
+        return round(self._clock.now().timestamp() * 1000)
+
+    def now_ms(self) -> int:
+        """Tell the world's time."""
+        with self.lock:
+            self._latest_ms = max(self._latest_ms, self.machine_ms() + round(self.spec.clock_skew_s * 1000))
+            return self._latest_ms
+
+    def advance(self) -> int:
+        """Let everything happen that is due, and tell the world's time."""
+        with self.lock:
+            now_ms = self.now_ms()
+            self._agenda.run_until(now_ms)
+            return now_ms
+
+    # --- what was served -----------------------------------------------------------------------------------
+
+    def spans(self, since_ms: int, until_ms: int) -> list[Span]:
+        """List the requests served in [since, until) and before now, oldest first."""
+        with self.lock:
+            return self._traffic.spans(since_ms, until_ms, self.advance())
+
+    def saw(self, span: Span) -> None:
+        """Count in a request that was really made to the app."""
+        with self.lock:
+            self._traffic.add(span)
+
+    def live(self, host: str = company.DOMAINS[0]) -> Deployment:
+        """Tell which deployment a host points at now."""
+        self.advance()
+        return self.hosting.find(host)
+
+    # --- credentials ---------------------------------------------------------------------------------------
+
+    def token_scopes(self, authorization: str | None, service: Service) -> frozenset[str] | None:
+        """Tell what a bearer may do with a service, or None for no token or a wrong one."""
+        token = self._token(_bearer(authorization), service)
+        return None if token is None else frozenset(token.scopes)
+
+    def caller(self, service: Service, scope: Scope, body: bytes = b"") -> str:
+        """Name the caller of a request by its token, never by its value."""
+        value = _credential(service, scope, body)
+        if not value:
+            return _NOBODY
+        token = self._token(value, service)
+        return _STRANGER if token is None else token.name
+
+    def hide(self, text: str) -> str:
+        """Put the name of each of the world's credentials in place of its value."""
+        for token in self.spec.tokens:
+            text = text.replace(token.value, f"[{token.name}]")
+        return text
+
+    def token(self, name: str) -> str:
+        """Give the value of a credential by its name."""
+        return next(token.value for token in self.spec.tokens if token.name == name)
+
+    def _token(self, value: str, service: Service) -> TokenSpec | None:
+        return next(
+            (t for t in self.spec.tokens if value and t.service == service and t.value == value), None
+        )
+
+    # --- for whoever judges from outside ---------------------------------------------------------------------
+
+    def outcome_view(self) -> dict[str, Any]:
+        """Say what is true in the world now, and what was done to it since it began."""
+        with self.lock:
+            now_ms = self.advance()
+            hosting, project = self.hosting, self.hosting.project
+            return {
+                "now_ms": now_ms,
+                "began_ms": self.began_ms,
+                "issue_ms": self.issue_ms,
+                "clock_skew_s": self.spec.clock_skew_s,
+                "live": {host: hosting.aliases.now(host) for host in project.production_hosts},
+                "production": hosting.current,
+                "auto_assign": project.auto_assign,
+                "crons": project.crons_deployment,
+                "last_job": asdict(project.last_job) if project.last_job else None,
+                "healthy": not self.breakage.strikes(self.live(), now_ms),
+                "roles": dict(hosting.roles),
+                "expected_target": self.expected_target(),
+                "effects": [asdict(effect) for effect in hosting.effects],
+            }
+
+    def expected_target(self) -> str | None:
+        """Name the deployment that a right rollback from the world's beginning goes to, if there is one."""
+        hosting = self.hosting
+        suspect_ms = hosting.deployments[hosting.roles["bad"]].created_ms
+        good = [
+            item
+            for item in hosting.deployments.values()
+            if item.is_rollback_candidate
+            and item.project_id == hosting.project.id
+            and item.created_ms < suspect_ms
+            and not self.breakage.strikes(item, self.began_ms)
+        ]
+        return max(good, key=lambda item: item.created_ms).id if good else None
+
+    def _saw_colleague(self, path: str, _at_ms: int) -> None:
+        entry = self.ledger.open(self.machine_ms(), "vercel", "POST", path, body=b"{}", caller=COLLEAGUE)
+        entry.status, entry.applied = 201, True
+
+
+def _bearer(authorization: str | None) -> str:
+    scheme, _, value = (authorization or "").partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else ""
+
+
+def _credential(service: Service, scope: Scope, body: bytes) -> str:
+    """Find what a caller shows: a bearer token, a form's token, a webhook's last part, a bypass secret."""
+    headers: dict[bytes, str] = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    if service == "app":
+        query = parse_qs(str(scope["query_string"], "latin-1"))
+        return headers.get(b"x-vercel-protection-bypass", query.get("x-vercel-protection-bypass", [""])[0])
+    found = _bearer(headers.get(b"authorization"))
+    if not found and service == "slack":
+        webhook = scope["path"].startswith(company.WEBHOOK_PATH.partition("{")[0])
+        form = parse_qs(body.decode("latin-1"))
+        found = str(scope["path"]).rpartition("/")[2] if webhook else form.get("token", [""])[0]
+    return found
