@@ -1,0 +1,62 @@
+# The project's commands; `make` alone lists them. Each first makes the environment in .venv that it needs
+# (about a minute, once); from the second time on that is a look at one file.
+#
+#   PYTHON=python3.12      the Python to make .venv with; otherwise the newest of 3.13, 3.12, 3.11, or python3
+#   REALTIME=1             drill: production's waiting times instead of the scaled ones
+#   ONLY=name              drill: this scenario alone
+#   ARGS="-k gate -x"      test: passed on to pytest
+#   UPGRADE=1              lock: move every package to its newest allowed release
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+ARGS ?=
+
+UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header $(if $(filter-out 0,$(UPGRADE)),--upgrade)
+# The alphabets that ids are drawn from, and values at reserved names, are no secrets.
+NO_SECRET := --exclude-secrets 'xyz23456789|\.(test|drill|example|invalid)\b'
+
+export PYTHON
+
+.PHONY: help drill test lab lint format lock clean
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+$(READY): requirements.lock requirements-bootstrap.lock pyproject.toml scripts/make-venv
+	@scripts/make-venv
+
+drill: $(READY)  ## rehearse the rollbacks in a simulated company on this machine
+	$(BIN)/rollback drill $(if $(filter-out 0,$(REALTIME)),--realtime) $(if $(ONLY),--only $(ONLY))
+
+test: $(READY)  ## run all tests, the notebooks included
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lab: $(READY)  ## open the notebooks in JupyterLab beside a drill world
+	$(BIN)/rollback lab
+
+lint: $(READY)  ## check style, types, layers, notebooks and secrets
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --exclude-files '\.lock$$' $(NO_SECRET)
+
+format: $(READY)  ## put code and notebooks into the form that lint asks for
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix-only
+	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
+
+lock: $(READY)  ## write the locks anew from pyproject.toml (UPGRADE=1: newest releases)
+	$(UV_LOCK) --all-extras pyproject.toml --output-file requirements.lock
+	$(UV_LOCK) --group pyproject.toml:bootstrap --output-file requirements-bootstrap.lock
+
+clean:  ## remove .venv and all caches; never records or secrets
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find rollback_lib tests notebooks -name __pycache__ -prune -exec rm -rf {} + -o \
+		-name .ipynb_checkpoints -prune -exec rm -rf {} +
