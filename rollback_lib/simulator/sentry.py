@@ -1,0 +1,165 @@
+"""The Sentry of a simulated company, served at the root of its own port.
+
+- Rates, latencies, errors and releases follow from the world's own spans; nothing here sets one.
+- A span is visible once the ingest lag has passed since it began, and not before.
+- A path without its trailing slash is not found (404); it is not redirected.
+- A caller is known by the token, and may do what the token's scopes allow, before anything else is looked at.
+- A 429 carries neither `Retry-After` nor a JSON content type.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from rollback_lib.simulator import company
+from rollback_lib.simulator.sentry_endpoints import Endpoints
+from rollback_lib.simulator.sentry_query import Refusal
+from rollback_lib.simulator.sentry_state import SentryState, World
+
+__all__ = ["SentryState", "World", "changes", "make_app", "rate_limited_response"]
+
+_ORGANIZATION_ID = "4507"
+_EVENT_SCOPES = frozenset({"org:read", "org:write", "org:admin"})
+_ISSUE_SCOPES = frozenset({"event:read", "event:write", "event:admin"})
+_RELEASE_WRITE = frozenset({"project:releases", "project:write", "project:admin", "org:ci"})
+_RELEASE_READ = _RELEASE_WRITE | {"project:read"}
+_NOT_FOUND = "The requested resource does not exist"
+
+
+def changes(method: str, _path: str) -> bool:
+    """Tell whether a request changes something in the monitoring; what is not known is taken to."""
+    return method.upper() not in ("GET", "HEAD", "OPTIONS")
+
+
+def rate_limited_response(now_ms: int, limit: int = 50) -> Response:
+    """Build the answer to a caller that asks too often; the headers say when it may ask again."""
+    text = f"You are attempting to use this endpoint too frequently. Limit is {limit} requests in 1 seconds"
+    return Response(
+        json.dumps({"detail": text}),
+        status_code=429,
+        media_type="text/html",
+        headers=_limit_headers(now_ms, limit, limit),
+    )
+
+
+def _limit_headers(now_ms: int, limit: int, used: int) -> dict[str, str]:
+    return {
+        "X-Sentry-Rate-Limit-Limit": str(limit),
+        "X-Sentry-Rate-Limit-Remaining": str(max(0, limit - used)),
+        "X-Sentry-Rate-Limit-Reset": str(now_ms // 1000 + 1),
+        "X-Sentry-Rate-Limit-ConcurrentLimit": str(limit),
+        "X-Sentry-Rate-Limit-ConcurrentRemaining": str(limit - 1),
+    }
+
+
+def make_app(world: World) -> Starlette:
+    """Build the application of one world's monitoring."""
+    door, api = _Door(world), Endpoints(world)
+    base = "/api/0/organizations/{organization}"
+    release = f"{base}/releases/{{version}}/"
+    table_of_routes: tuple[tuple[str, str, frozenset[str], _Endpoint], ...] = (
+        (f"{base}/events/", "GET", _EVENT_SCOPES, api.events),
+        (f"{base}/events-timeseries/", "GET", _EVENT_SCOPES, api.series),
+        (f"{base}/issues/", "GET", _ISSUE_SCOPES, api.issues),
+        (f"{base}/releases/", "GET", _RELEASE_READ, api.list_releases),
+        (f"{base}/releases/", "POST", _RELEASE_WRITE, api.make_release),
+        (release, "GET", _RELEASE_READ, api.get_release),
+        (f"{release}deploys/", "GET", _RELEASE_READ, api.list_deploys),
+        (f"{release}deploys/", "POST", _RELEASE_WRITE, api.make_deploy),
+    )
+    by_path: dict[str, dict[str, tuple[frozenset[str], _Endpoint]]] = {}
+    for path, verb, scopes, endpoint in table_of_routes:
+        by_path.setdefault(path, {})[verb] = (scopes, endpoint)
+    routes = [Route(path, door.guarded(path, verbs), methods=list(verbs)) for path, verbs in by_path.items()]
+    app = Starlette(routes=routes, exception_handlers={404: _not_routed, 405: _not_allowed})
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _not_routed(request: Request, _: Exception) -> Response:
+    """Answer a path that leads nowhere; the commonest cause is a missing slash."""
+    path = request.url.path
+    if path.endswith("/"):
+        return Response(status_code=404)
+    hint = f"There is no such route; a trailing slash may be missing. Try {path}/"
+    if request.headers.get("content-type", "").startswith("application/json"):
+        return JSONResponse({"info": hint}, 404)
+    return PlainTextResponse(hint + "\n", 404)
+
+
+async def _not_allowed(request: Request, exc: Exception) -> Response:
+    headers = exc.headers if isinstance(exc, HTTPException) else None
+    return JSONResponse({"detail": f'Method "{request.method}" not allowed.'}, 405, headers)
+
+
+_Endpoint = Callable[[Request, int, Any], Response]
+
+
+class _Door:
+    """What stands before every endpoint: the limit, the token, the organization, the scope."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    @property
+    def _state(self) -> SentryState:
+        return self._world.sentry
+
+    def guarded(
+        self, path: str, verbs: dict[str, tuple[frozenset[str], _Endpoint]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Put token, limit, scope and organization before the endpoints of a path."""
+
+        async def handle(request: Request) -> Response:
+            raw, now_ms = await request.body(), self._world.now_ms()
+            scopes, endpoint = verbs["GET" if request.method == "HEAD" else request.method]
+            limit = self._state.switches.limit_per_s
+            used = self._state.count_call(request.headers.get("authorization", ""), path, now_ms)
+            if used > limit:
+                return rate_limited_response(now_ms, limit)
+            try:
+                self._admit(request, scopes)
+                response = endpoint(request, now_ms, _decoded(raw) if request.method == "POST" else None)
+            except Refusal as exc:
+                response = self._refused(exc)
+            response.headers.update(_limit_headers(now_ms, limit, used))
+            return response
+
+        return handle
+
+    def _admit(self, request: Request, wanted: frozenset[str]) -> None:
+        authorization = request.headers.get("authorization")
+        held = self._world.token_scopes(authorization, "sentry")
+        if held is None:
+            missing = authorization is None
+            raise Refusal(
+                "Authentication credentials were not provided." if missing else "Invalid token", 401
+            )
+        if request.path_params["organization"] not in (company.SENTRY_ORGANIZATION, _ORGANIZATION_ID):
+            raise Refusal(_NOT_FOUND, 404)
+        if not held & wanted:
+            raise Refusal("You do not have permission to perform this action.", 403)
+
+    def _refused(self, exc: Refusal) -> Response:
+        if exc.fields is not None:
+            return JSONResponse({name: [fault] for name, fault in exc.fields.items()}, exc.status)
+        if self._state.switches.detail == "object":
+            return JSONResponse(
+                {"detail": {"message": exc.detail, "code": f"error-{exc.status}", "extra": {}}}, exc.status
+            )
+        return JSONResponse({"detail": exc.detail}, exc.status)
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError as exc:
+        raise Refusal("JSON parse error") from exc
