@@ -69,7 +69,7 @@ class _Desk:
 
     async def state(self, _request: Request) -> Response:
         """Say what is true in the world and what was done to it."""
-        return JSONResponse(self._stage.world.outcome_view())
+        return JSONResponse(self._stage.world.outcome_view().as_json())
 
     async def ledger(self, _request: Request) -> Response:
         """List every request to every service."""

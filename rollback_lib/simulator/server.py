@@ -29,11 +29,12 @@ from rollback_lib.simulator.spec import Service, WorldSpec
 from rollback_lib.simulator.wire import Wire
 from rollback_lib.simulator.world import World
 
-__all__ = ["DRILL_PORTS", "Ports", "Serving", "serve", "start"]
+__all__ = ["DEFAULT_PORTS", "Ports", "Serving", "serve", "start"]
 
 _NOTHING_RUNS = "No world is being served by this command."
 _STOP_S = 5.0  # for the thread to end; it takes a fraction of a second
 _OWNER_ONLY = 0o600
+_OWNER_FOLDER = 0o700
 _MAKERS: dict[Service, Callable[[World], ASGIApp]] = {
     "vercel": vercel.make_app,
     "sentry": sentry.make_app,
@@ -54,7 +55,7 @@ class Ports:
     app: int = 0
 
 
-DRILL_PORTS = Ports(control=7400, vercel=7401, sentry=7402, slack=7403, app=7404)
+DEFAULT_PORTS = Ports(control=7400, vercel=7401, sentry=7402, slack=7403, app=7404)
 
 
 class _Server(Server):
@@ -146,6 +147,7 @@ class Serving:
 
     def write_secrets(self, path: Path) -> None:
         """Write the credentials as `NAME=value` lines, readable by their owner alone."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=_OWNER_FOLDER)
         lines = "".join(f"{name}={value}\n" for name, value in self.secrets.items())
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -272,7 +274,7 @@ def _bound(host: str, port: int, name: str) -> socket.socket:
         raise BadParameters(
             f"Port {port} of {host}, meant for the simulator's {name}, cannot be used: {exc.strerror}.",
             _NOTHING_RUNS,
-            "End what uses the port (perhaps another simulator: rollback simulator --stop), or choose other ports.",
+            "End what uses the port (perhaps another simulator), or choose other ports.",
         ) from exc
     return bound
 

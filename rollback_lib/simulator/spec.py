@@ -13,6 +13,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from rollback_lib.simulator.company import SENTRY_PROJECT, TEAM_ID
+from rollback_lib.simulator.switches import SentrySpec, SlackSpec
 from rollback_lib.yamlfile import Frozen
 
 __all__ = [
@@ -51,7 +52,7 @@ FaultKind = Literal[
 class BrokenPage(Frozen):
     """How one page of the bad deployment fails."""
 
-    path: str
+    path: str  # "*" for every page that has no entry of its own
     share: float = Field(default=1.0, ge=0, le=1)  # of its requests that get a 5xx
     status: int = Field(default=500, ge=500, le=599)
     marker_missing: bool = False  # it answers 200, but without the text that proves it is there
@@ -60,11 +61,8 @@ class BrokenPage(Frozen):
 class Broken(Frozen):
     """What is wrong, and since when."""
 
-    pages: tuple[BrokenPage, ...] = (
-        BrokenPage(path="/membership", share=0.6),
-        BrokenPage(path="/trainer-booking", share=0.0, marker_missing=True),
-    )
-    health_red: bool = False  # the health address answers 503
+    pages: tuple[BrokenPage, ...] = (BrokenPage(path="*"),)
+    health_red: bool = True  # the health address answers 503
     slow_factor: float = Field(default=1.0, gt=0)  # latency of the bad deployment over the normal one
     issue_age_s: float = Field(default=1200, ge=0)  # how long before the world began the issue began
     live_before_issue_s: float = Field(default=300, ge=0)  # the bad deployment was live that long before it
@@ -96,6 +94,9 @@ class Persona(Frozen):
     user: str
     reaction: str = "white_check_mark"
     after_s: float = Field(default=0.2, ge=0)
+    remove_after_s: float | None = Field(
+        default=None, ge=0
+    )  # takes the reaction back that long after giving it
     match: str = ""  # text the message must hold; empty: any of the bot's
 
 
@@ -197,6 +198,8 @@ class WorldSpec(Frozen):
     personas: tuple[Persona, ...] = (Persona(user="U0LEE"),)
     tokens: tuple[TokenSpec, ...] = _DEFAULT_TOKENS
     faults: tuple[Fault, ...] = ()
+    sentry: SentrySpec = SentrySpec()
+    slack: SlackSpec = SlackSpec()
     clock_skew_s: float = 0  # the platforms' clocks are ahead by that
 
     @model_validator(mode="after")

@@ -31,6 +31,7 @@ _LATENCY_STEPS = 256
 _VISITORS = 5_000
 _HTTP_SERVER = "http.server"
 _BOT_PATHS = ("GET /wp-login.php", "GET /.env", "GET /xmlrpc.php")
+_PAGES = frozenset({"/", *(page.path for page in company.PAGES)})
 _TRANSACTIONS = [f"GET {page.path}" for page in company.PAGES]
 _MEMBERS = [f"member-{number}" if number % 3 else None for number in range(_VISITORS)]
 _STATUS = {code: status_of(code) for code in (200, 404, *range(500, 600))}
@@ -61,8 +62,11 @@ class Breakage:
         return at_ms >= self.issue_ms and (deployment.broken or self.spec.broken.cause == "outside")
 
     def of_page(self, path: str) -> BrokenPage | None:
-        """Tell how a page fails, or None for one that works."""
-        return next((page for page in self.spec.broken.pages if page.path == path), None)
+        """Tell how a page fails, or None for one that works and for what is no page."""
+        if path not in _PAGES:
+            return None
+        found = {page.path: page for page in self.spec.broken.pages}
+        return found.get(path) or found.get("*")
 
 
 # One request before anybody has answered it: when, which host, which page (or -1 for a bot), three

@@ -9,8 +9,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
-from typing import Any
+from copy import copy
 from urllib.parse import parse_qs
 
 from starlette.types import Scope
@@ -22,6 +21,7 @@ from rollback_lib.simulator.deployments import Deployment
 from rollback_lib.simulator.faults import FaultBook
 from rollback_lib.simulator.hosting import COLLEAGUE, Hosting
 from rollback_lib.simulator.ledger import Ledger
+from rollback_lib.simulator.outcome import OutcomeView
 from rollback_lib.simulator.spans import Span
 from rollback_lib.simulator.spec import Service, TokenSpec, WorldSpec
 from rollback_lib.simulator.traffic import Breakage, Traffic
@@ -131,26 +131,26 @@ class World:
 
     # --- for whoever judges from outside ---------------------------------------------------------------------
 
-    def outcome_view(self) -> dict[str, Any]:
+    def outcome_view(self) -> OutcomeView:
         """Say what is true in the world now, and what was done to it since it began."""
         with self.lock:
             now_ms = self.advance()
             hosting, project = self.hosting, self.hosting.project
-            return {
-                "now_ms": now_ms,
-                "began_ms": self.began_ms,
-                "issue_ms": self.issue_ms,
-                "clock_skew_s": self.spec.clock_skew_s,
-                "live": {host: hosting.aliases.now(host) for host in project.production_hosts},
-                "production": hosting.current,
-                "auto_assign": project.auto_assign,
-                "crons": project.crons_deployment,
-                "last_job": asdict(project.last_job) if project.last_job else None,
-                "healthy": not self.breakage.strikes(self.live(), now_ms),
-                "roles": dict(hosting.roles),
-                "expected_target": self.expected_target(),
-                "effects": [asdict(effect) for effect in hosting.effects],
-            }
+            return OutcomeView(
+                now_ms=now_ms,
+                began_ms=self.began_ms,
+                issue_ms=self.issue_ms,
+                clock_skew_s=self.spec.clock_skew_s,
+                live={host: hosting.aliases.now(host) for host in project.production_hosts},
+                production=hosting.current,
+                auto_assign=project.auto_assign,
+                crons=project.crons_deployment,
+                last_job=copy(project.last_job),
+                healthy=not self.breakage.strikes(self.live(), now_ms),
+                roles=dict(hosting.roles),
+                expected_target=self.expected_target(),
+                effects=tuple(hosting.effects),
+            )
 
     def expected_target(self) -> str | None:
         """Name the deployment that a right rollback from the world's beginning goes to, if there is one."""
