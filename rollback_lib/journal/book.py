@@ -1,19 +1,13 @@
-"""The append-only account of a run: one JSON line an event, synced, chained by hash.
+"""The journal that is being written, and the pass that writes each changing request into it.
 
-- A line is on disk (written and synced) when `append` returns; if it raises, it is not, and nothing may be sent on its strength.
-- Each `hash` covers its line and the hash before it: a changed, missing or reordered line shows.
-- A torn last line was never synced, so nothing was sent on its strength; it is set aside in a file of its own, never dropped.
-- One process writes a journal at a time; whoever comes second is told who holds it.
-- No secret reaches the file: every value passes the redactor.
-- Two threads of the process may append; lines do not mix.
-
-A line: `{v, seq, at, run, event, step, by, data, prev, hash}`.
+- A line is on disk when `append` returns; nothing is ever written behind bytes that are not this process's own.
+- An `Intent` is on disk once it exists, and each attempt before it leaves.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import itertools
 import json
 import os
 import threading
@@ -26,128 +20,21 @@ from filelock import FileLock, Timeout
 
 from rollback_lib.clock import Clock, to_iso
 from rollback_lib.errors import GateClosed, JournalError, LeaseHeld, PlanViolation
+from rollback_lib.journal.line import (
+    FILE_NAME,
+    GENESIS,
+    LOCK_NAME,
+    VERSION,
+    Line,
+    canonical,
+    line_hash,
+    read_journal,
+)
 from rollback_lib.model import Answer, Redactor, RequestClass, RunId, Sending
 
-__all__ = ["FILE_NAME", "Defect", "Intent", "Journal", "Line", "Reading", "read_journal"]
+__all__ = ["Intent", "Journal"]
 
-FILE_NAME = "journal.jsonl"
-VERSION = 1
-GENESIS = "0" * 64
 _STRENGTH = {RequestClass.READ: 0, RequestClass.PREPARE: 1, RequestClass.EFFECT: 2}
-
-
-@dataclass(frozen=True)
-class Line:
-    """One event of a run, as it stands in the file."""
-
-    seq: int
-    at: str  # ISO 8601, UTC
-    run: RunId
-    event: str  # run.opened, step.done, effect.sending, ...
-    step: str | None
-    by: str
-    data: dict[str, Any]
-    prev: str
-    hash: str
-
-    def text(self) -> str:
-        """Write the line as it goes to disk, without its newline."""
-        return _canonical(self._body() | {"hash": self.hash})
-
-    def holds(self) -> bool:
-        """Say whether the hash fits the content."""
-        return self.hash == _hash(self._body())
-
-    def _body(self) -> dict[str, Any]:
-        return {
-            "v": VERSION,
-            "seq": self.seq,
-            "at": self.at,
-            "run": self.run,
-            "event": self.event,
-            "step": self.step,
-            "by": self.by,
-            "data": self.data,
-            "prev": self.prev,
-        }
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a line of the file.
-
-        Raises:
-            ValueError: Not a journal line of this version.
-
-        """
-        raw = json.loads(text)
-        if not isinstance(raw, dict) or raw.pop("v", None) != VERSION:
-            raise ValueError(f"not a journal line of version {VERSION}")
-        try:
-            return cls(**raw)
-        except TypeError as exc:
-            raise ValueError(str(exc)) from exc
-
-
-@dataclass(frozen=True)
-class Defect:
-    """The first place where a journal does not hold together."""
-
-    line: int  # from 1
-    reason: str
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a journal file holds: its good lines, a torn end, the first defect."""
-
-    lines: tuple[Line, ...]
-    torn: bytes
-    defect: Defect | None
-
-    @property
-    def head(self) -> str:
-        """Return the hash of the last good line."""
-        return self.lines[-1].hash if self.lines else GENESIS
-
-
-def read_journal(path: Path) -> Reading:
-    """Read a journal file without changing it; lines after the first defect are not returned.
-
-    Raises:
-        JournalError: The file cannot be read at all.
-
-    """
-    try:
-        raw = path.read_bytes()
-    except OSError as exc:
-        raise JournalError(
-            f"{path} cannot be read: {exc.strerror}.",
-            "What the run did is not known from here.",
-            "Restore the file from the archive or another copy.",
-        ) from exc
-    complete, _, torn = raw.rpartition(b"\n")
-    lines: list[Line] = []
-    for number, text in enumerate(complete.split(b"\n") if complete else (), start=1):
-        reason = _refuse(text, lines)
-        if reason is not None:
-            return Reading(tuple(lines), torn, Defect(number, reason))
-    return Reading(tuple(lines), torn, None)
-
-
-def _refuse(text: bytes, lines: list[Line]) -> str | None:
-    """Append the line to `lines` if it continues them; else say why it does not."""
-    try:
-        line = Line.parse(text.decode("utf-8"))
-    except ValueError as exc:
-        return f"not readable: {exc}"
-    if not line.holds():
-        return "its hash does not fit its content"
-    if line.prev != (lines[-1].hash if lines else GENESIS):
-        return "it does not follow the line before it"
-    if line.seq != len(lines) + 1:
-        return f"expected number {len(lines) + 1}, found {line.seq}"
-    lines.append(line)
-    return None
 
 
 @dataclass
@@ -163,6 +50,8 @@ class Journal:
     _lines: list[Line] = field(default_factory=list)
     _guard: threading.RLock = field(default_factory=threading.RLock)
     _lock: FileLock | None = None
+    _pid: int = field(default_factory=os.getpid)
+    _size: int = 0  # bytes of the file that were written here or found whole
 
     _open: ClassVar[dict[Path, Journal]] = {}
 
@@ -172,13 +61,14 @@ class Journal:
 
         Raises:
             JournalError: The folder exists already or cannot be made; nothing was sent.
-
         """
+        folder = folder.absolute()  # a notebook's working directory may change under it
+        missing = [parent for parent in folder.parents if not parent.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=False)
             (folder / FILE_NAME).touch()
-            _sync_folder(folder)
-            _sync_folder(folder.parent)
+            for made in (folder, folder.parent, *(parent.parent for parent in missing)):
+                _sync_folder(made)
         except OSError as exc:
             raise _cannot_write(folder, exc) from exc
         return cls._held(folder, run, by, clock, redactor)
@@ -189,13 +79,16 @@ class Journal:
 
         Raises:
             LeaseHeld: Another process has it open; nothing was sent.
-            JournalError: A line does not hold: the record was changed or damaged.
-
+            JournalError: There is none, or a line does not hold: the record was changed or damaged.
         """
+        folder = folder.absolute()
         already = cls._open.get(folder.resolve())
-        if already is not None:
+        if already is not None and already._goes_on(run):  # noqa: SLF001 - the class's own constructor
             already.by, already.clock, already.redactor = by, clock, redactor
             return already  # type: ignore[return-value]  # the registry holds what this classmethod made
+        if already is not None:
+            already.release()
+        read_journal(folder / FILE_NAME)  # before the lock, which would make the folder of a mistyped name
         journal = cls._held(folder, run, by, clock, redactor)
         try:
             journal._take_over()  # noqa: SLF001 - the class's own constructor
@@ -206,24 +99,32 @@ class Journal:
 
     @classmethod
     def _held(cls, folder: Path, run: RunId, by: str, clock: Clock, redactor: Redactor) -> Self:
-        lock = FileLock(folder / ".lock")
+        lock = FileLock(folder / LOCK_NAME, thread_local=False)  # opened in one thread, let go of in another
         try:
             lock.acquire(timeout=0)
         except Timeout as exc:
             raise LeaseHeld(
-                f"Run {run} is open in another process (its lock {folder / '.lock'} is held).",
+                f"Run {run} is open in another process ({_last_written(folder)}; its lock {folder / LOCK_NAME} is held).",
                 "This process sent nothing.",
                 "Go on in that notebook or kernel, or shut it down and run this cell again.",
             ) from exc
+        except OSError as exc:
+            raise _cannot_write(folder / LOCK_NAME, exc) from exc
         journal = cls(folder, run, by, clock, redactor, _lock=lock)
         cls._open[folder.resolve()] = journal
         return journal
 
     def release(self) -> None:
-        """Let go of the journal, so that another process may continue the run."""
-        self._open.pop(self.folder.resolve(), None)
-        if self._lock is not None:
-            self._lock.release()
+        """Let go of the journal, so that another process may continue the run; nothing more is written here."""
+        with self._guard:
+            self._open.pop(self.folder.resolve(), None)
+            if self._lock is not None and self._pid == os.getpid():  # a forked child must not free its parent's
+                self._lock.release()
+
+    @property
+    def held(self) -> bool:
+        """Say whether this process holds the journal and may write to it."""
+        return self._lock is not None and self._lock.is_locked and self._pid == os.getpid()
 
     @property
     def path(self) -> Path:
@@ -254,8 +155,8 @@ class Journal:
         """Write one event and sync it; it is on disk when this returns.
 
         Raises:
-            JournalError: It is not on disk (disk full, folder gone); nothing may be sent on its strength.
-
+            JournalError: It is not on disk (disk full, folder gone, file changed by somebody else, journal let go of);
+                nothing may be sent on its strength.
         """
         with self._guard:
             body: dict[str, Any] = {
@@ -269,8 +170,8 @@ class Journal:
                 "data": self.redactor.clean(data or {}),
                 "prev": self.head,
             }
-            body = json.loads(_canonical(body))  # what a reader will see, so that hashes agree
-            digest = _hash(body)
+            body = json.loads(canonical(body))  # what a reader will see, so that hashes agree
+            digest = line_hash(body)
             body.pop("v")
             line = Line(**body, hash=digest)
             self._write(line.text() + "\n")
@@ -283,7 +184,6 @@ class Journal:
         Raises:
             GateClosed: A dry run; nothing is sent.
             JournalError: The intent is not on disk; nothing may be sent.
-
         """
         if not self.may_prepare:
             raise GateClosed(
@@ -293,6 +193,12 @@ class Journal:
             )
         return Intent(self, name, step, data or {})
 
+    def _goes_on(self, run: RunId) -> bool:
+        """Say whether this object may be handed out again: held, for that run, and the file as it was left."""
+        with self._guard, contextlib.suppress(OSError):
+            return self.held and self.run == run and self.path.stat().st_size == self._size
+        return False
+
     def _take_over(self) -> None:
         reading = read_journal(self.path)
         if reading.defect is not None:
@@ -301,11 +207,24 @@ class Journal:
                 "The journal was changed or damaged; what the run did is not certain. Nothing was sent now.",
                 "Look at the platform yourself, keep this folder as it is, and begin a new run (new_run = True).",
             )
+        if reading.lines and reading.lines[0].run != self.run:
+            raise JournalError(
+                f"{self.path} is the journal of run {reading.lines[0].run}, not of {self.run}.",
+                "Nothing was sent.",
+                "Name the run as its folder and its first line do, or begin a new run (new_run = True).",
+            )
         self._lines = list(reading.lines)
+        self._size = self.path.stat().st_size - len(reading.torn)
         if reading.torn:
-            aside = self.folder / f"journal.torn-{len(self._lines) + 1}.txt"
+            aside = self._free_name()
             self._set_aside(reading.torn, aside)
             self.append("journal.torn", data={"bytes": len(reading.torn), "kept_in": aside.name})
+
+    def _free_name(self) -> Path:
+        """Name a file for the torn end; one that a session killed right here left behind is kept too."""
+        stem = f"journal.torn-{len(self._lines) + 1}"
+        names = (self.folder / (f"{stem}.txt" if n == 1 else f"{stem}-{n}.txt") for n in itertools.count(1))
+        return next(path for path in names if not path.exists())
 
     def _set_aside(self, torn: bytes, aside: Path) -> None:
         try:
@@ -321,29 +240,42 @@ class Journal:
             raise _cannot_write(self.path, exc) from exc
 
     def _write(self, text: str) -> None:
+        if not self.held:
+            raise JournalError(
+                f"The journal of run {self.run} is not held by this process any more: {self.path}.",
+                "Nothing more was sent by it.",
+                "Run the notebook's open cell again; it takes the journal up or says who has it.",
+            )
+        raw = text.encode()
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+            try:
+                self._refuse_foreign(os.fstat(descriptor).st_size)
+                self._write_all(descriptor, raw)
+            finally:
+                os.close(descriptor)
         except OSError as exc:
             raise _cannot_write(self.path, exc) from exc
-        try:
-            size = os.fstat(descriptor).st_size
-            self._write_all(descriptor, text.encode(), size)
-        except OSError as exc:
-            raise _cannot_write(self.path, exc) from exc
-        finally:
-            os.close(descriptor)
+        self._size += len(raw)
 
-    def _write_all(self, descriptor: int, raw: bytes, size: int) -> None:
+    def _refuse_foreign(self, size: int) -> None:
+        """Write nothing behind bytes that are not ours: half a line that could not be cut off, or another hand's."""
+        if size != self._size:
+            raise JournalError(
+                f"{self.path} has {size} bytes, expected {self._size}: it is not as this process left it.",
+                "Nothing more was sent. What was sent before is in the journal up to its last whole line.",
+                "Run the notebook's open cell again: it reads the file afresh, or says what is wrong with it.",
+            )
+
+    def _write_all(self, descriptor: int, raw: bytes) -> None:
         try:
             written = 0
             while written < len(raw):
                 written += os.write(descriptor, raw[written:])
             os.fdatasync(descriptor)
-        except OSError:
-            with contextlib.suppress(
-                OSError
-            ):  # half a line is set aside on the next resume if this fails too
-                os.ftruncate(descriptor, size)
+        except BaseException:  # an operator's interrupt too must not leave a line that nobody was told of
+            with contextlib.suppress(OSError):  # if this fails too, nothing is written behind it
+                os.ftruncate(descriptor, self._size)
             raise
 
 
@@ -353,7 +285,7 @@ class Intent:
     The intent itself is on disk once this object exists.
     """
 
-    request_class = RequestClass.PREPARE
+    request_class: RequestClass = RequestClass.PREPARE
 
     def __init__(self, journal: Journal, name: str, step: str | None, data: dict[str, Any]) -> None:
         self.journal, self.name, self.step = journal, name, step
@@ -366,7 +298,6 @@ class Intent:
         Raises:
             PlanViolation: The request does more than this pass allows; nothing leaves.
             JournalError: The line is not on disk; nothing leaves.
-
         """
         if _STRENGTH[sending.request_class] > _STRENGTH[self.request_class]:
             raise PlanViolation(
@@ -411,12 +342,12 @@ def _sent(sending: Sending) -> dict[str, Any]:
     }
 
 
-def _canonical(body: dict[str, Any]) -> str:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"))
-
-
-def _hash(body: dict[str, Any]) -> str:
-    return hashlib.sha256(_canonical(body).encode()).hexdigest()
+def _last_written(folder: Path) -> str:
+    try:
+        last = read_journal(folder / FILE_NAME).lines[-1]
+    except (JournalError, IndexError):
+        return "it has written nothing yet"
+    return f"last written by {last.by} at {last.at}"
 
 
 def _sync_folder(folder: Path) -> None:
