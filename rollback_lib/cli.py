@@ -56,7 +56,7 @@ def main() -> None:
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917 - typer makes options of them
     notebook: Annotated[str, typer.Argument(help="The notebook, by name or path: 1_vercel_rollback")],
     environment: Annotated[
         str, typer.Option("-e", "--environment", help="drill, staging or production")
@@ -245,7 +245,7 @@ def lab() -> None:
             command.append("--allow-root")
         raise typer.Exit(
             subprocess.run(command, check=False, env={**os.environ, "ROLLBACK_HOME": str(home)}).returncode
-        )  # noqa: S603 - our own command
+        )
 
 
 def _wait() -> None:

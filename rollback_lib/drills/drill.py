@@ -20,7 +20,7 @@ from typing import Any
 
 from rollback_lib.drills.scenario import Scenario
 from rollback_lib.model import Outcome
-from rollback_lib.simulator import Serving, serve
+from rollback_lib.simulator import OutcomeView, Serving, serve
 
 __all__ = ["Drilled", "run_scenarios"]
 
@@ -77,11 +77,11 @@ def run_scenarios(
 def _drill(name: str, scenario: Scenario, home: Path, policy: Mapping[str, Any]) -> Drilled:
     began = time.monotonic()
     with serve(scenario.world) as serving, tempfile.TemporaryDirectory(prefix="drill-") as scratch:
-        before = serving.world.outcome_view().live
+        target = serving.world.expected_target()
         report = Path(scratch) / "result.json"
         child = _run_child(scenario, serving, home, policy, report)
         result = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-        production = "unmoved" if serving.world.outcome_view().live == before else "moved"
+        production = _production(serving.world.outcome_view(), target)
     return Drilled(
         name=name,
         scenario=scenario,
@@ -92,6 +92,14 @@ def _drill(name: str, scenario: Scenario, home: Path, policy: Mapping[str, Any])
         seconds=time.monotonic() - began,
         said=child.stdout + child.stderr,
     )
+
+
+def _production(view: OutcomeView, target: str | None) -> str:
+    """Say where production is, by the world itself."""
+    if not view.effects:
+        return "untouched"
+    recovered = view.production == target and set(view.live.values()) == {target} and view.healthy
+    return "recovered" if recovered else "elsewhere"
 
 
 def _run_child(
@@ -118,7 +126,7 @@ def _run_child(
         str(report),
     ]
     environment = {**os.environ, **serving.secrets, "ROLLBACK_HOME": str(home)}
-    return subprocess.run(
+    return subprocess.run(  # noqa: S603 - our own command
         command,
         capture_output=True,
         text=True,
@@ -126,4 +134,4 @@ def _run_child(
         check=False,
         timeout=LONGEST_S,
         stdin=subprocess.DEVNULL,
-    )  # noqa: S603 - our own command
+    )

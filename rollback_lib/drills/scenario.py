@@ -19,7 +19,9 @@ class Expected(Frozen):
     """The right outcome, as the run claims it and as the world shows it."""
 
     outcome: Outcome
-    production: Literal["moved", "unmoved"]  # off the bad deployment, or still on it
+    production: Literal[
+        "recovered", "untouched", "elsewhere"
+    ]  # on the last stable one; never changed; anything else
 
 
 class Scenario(Frozen):

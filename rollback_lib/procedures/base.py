@@ -244,6 +244,7 @@ class Procedure:
         """Journal, tell and record a failing step; a journal that cannot be written stops at that."""
         if isinstance(error, JournalError):
             return
+        self.before_seal()
         outcome = self._outcome_of(error)
         data = {
             "error": type(error).__name__,
@@ -319,6 +320,7 @@ class Procedure:
                 "The run stays open.",
                 f"Run the cell of {missing[0]}, or rollback.skip(...) with a reason.",
             )
+        self.before_seal()
         self.at_close()
         outcome, why = self._judge()
         self.tell_end(outcome, why)
@@ -379,6 +381,9 @@ class Procedure:
             )
 
     # -- for subclasses
+
+    def before_seal(self) -> None:
+        """Wait for whatever still writes into the run's folder."""
 
     def at_close(self) -> None:
         """Look once more at what must not have moved; note checks."""

@@ -40,7 +40,7 @@ def gate_panel(gate: Gate, facts: tuple[str, ...], *, by: str, now: Callable[[],
     """Show the gate with a field for the target's name and a button; return at once."""
     import ipywidgets as widgets
 
-    plain = display(gate_text(gate, facts), display_id=True)
+    plain = display(gate_text(gate, facts), display_id=True)  # type: ignore[no-untyped-call]  # IPython has no types
     typed = widgets.Text(
         value="", placeholder="type the name exactly", description="Target:", continuous_update=False
     )
@@ -55,7 +55,7 @@ def gate_panel(gate: Gate, facts: tuple[str, ...], *, by: str, now: Callable[[],
         plain.update(gate_text(gate, (*facts, _answer(gate, right=right, by=by, at=now()))))
 
     button.on_click(clicked)
-    display(widgets.VBox([said, widgets.HBox([typed, button])]))
+    display(widgets.VBox([said, widgets.HBox([typed, button])]))  # type: ignore[no-untyped-call]  # IPython has no types
 
 
 def _answer(gate: Gate, *, right: bool, by: str, at: str) -> str:
@@ -70,7 +70,7 @@ def review_tick(address: str, tick: Callable[[], None]) -> None:
     """Show the link to the deployment's own address and a box to tick once a person has looked at it."""
     import ipywidgets as widgets
 
-    plain = display(
+    plain = display(  # type: ignore[no-untyped-call]  # IPython has no types
         Notice("Not reviewed yet", (f"Open {address} and look whether this is the right version.",)),
         display_id=True,
     )
@@ -85,4 +85,4 @@ def review_tick(address: str, tick: Callable[[], None]) -> None:
             plain.update(Notice("Reviewed", (address,)))
 
     box.observe(changed, names="value")
-    display(box)
+    display(box)  # type: ignore[no-untyped-call]  # IPython has no types

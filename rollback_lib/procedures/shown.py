@@ -70,4 +70,4 @@ def show(thing: object) -> None:
     if get_ipython() is not None:
         from IPython.display import display
 
-        display(thing)
+        display(thing)  # type: ignore[no-untyped-call]  # IPython has no types

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -46,6 +47,7 @@ class VercelRollback(Procedure):
     number: ClassVar[int] = 1
     parameters_model: ClassVar[type[RunParameters]] = VercelParameters
     needs: ClassVar[tuple[str, ...]] = ("VERCEL_TOKEN", "SENTRY_AUTH_TOKEN", "SLACK_BOT_TOKEN")
+    _evidence: threading.Thread | None = None
 
     @step("P1.S1")
     def access_dashboard(self) -> Notice:
@@ -348,8 +350,16 @@ class VercelRollback(Procedure):
     # -- opening and closing
 
     def at_open(self) -> None:
-        """Keep Sentry's view of the moment; it fades."""
-        self._keep_issues("open")
+        """Keep Sentry's view of the moment, which fades; beside the steps, so that none waits for it."""
+        self._evidence = threading.Thread(
+            target=self._keep_issues, args=("open",), name="evidence", daemon=True
+        )
+        self._evidence.start()
+
+    def before_seal(self) -> None:
+        """Wait for the evidence, so that the record covers it; its reads end by their own deadline."""
+        if self._evidence is not None:
+            self._evidence.join()
 
     def at_close(self) -> None:
         """Look whether the pin or the live deployment moved since."""

@@ -70,7 +70,7 @@ class Watch:
             found = self._observe_calmly(moved)
             if found.seen in (Seen.HAPPENED, Seen.BROKEN):
                 data = {"name": f"job to {moved.target}", "seen": found.seen.value, "detail": found.detail}
-                self.session.journal.append("effect.observed", step="P1.S5", data=data)
+                self.session.journal.append("job.over", step="P1.S5", data=data)
                 return found
             if clock.monotonic() >= deadline:
                 break
@@ -136,7 +136,7 @@ class Watch:
 
     def _not_over(self, moved: Moved, found: Observation) -> OutcomeUnknown:
         self.session.journal.append(
-            "effect.unknown", step="P1.S5", data={"name": f"job to {moved.target}", "reason": found.detail}
+            "job.unknown", step="P1.S5", data={"name": f"job to {moved.target}", "reason": found.detail}
         )
         return OutcomeUnknown(
             f"The rollback to {moved.target} is not over after {self.session.resolved.policy.alias_job_deadline_s:g} s: {found.detail}.",
@@ -214,7 +214,7 @@ class Watch:
     def _rate_check(self, stable: Stable) -> Check:
         """Judge the newest complete window that begins after production was seen on the target."""
         limits, title = self.limits(), self.session.plan.criterion("P1.C3").text
-        began = datetime.fromisoformat(next(self.session.journal.find("effect.observed", "P1.S5")).at)
+        began = datetime.fromisoformat(next(self.session.journal.find("job.over", "P1.S5")).at)
         end = (self.session.clock.now() - timedelta(seconds=limits.lag_s)).replace(microsecond=0)
         start = max(_next_second(began), end - timedelta(seconds=limits.window_s))
         if end - start < timedelta(seconds=limits.window_s):
