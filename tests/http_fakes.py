@@ -1,48 +1,24 @@
-"""What the tests of the door and of the clients share: a clock, a pass, a platform that answers from a script."""
+"""What the tests of the door and of the clients share: a pass, and a platform that answers from a script."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
+from conftest import FakeClock
 
 from rollback_lib.http import Api, Limits, Service
 from rollback_lib.model import Answer, Redactor, RequestClass, Sending
 
-BEGAN = datetime(2026, 11, 23, 21, 58, tzinfo=UTC)
 LIMITS = Limits(
     request_timeout_s=10, read_attempts=4, read_deadline_s=30, effect_attempts=3, effect_wait_limit_s=60
 )
 
 Reply = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
-
-
-@dataclass
-class Clock:
-    """A clock that moves only when somebody waits."""
-
-    at: datetime = BEGAN
-    ran_s: float = 1000.0
-    slept: list[float] = field(default_factory=list)
-
-    def now(self) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.ran_s
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.pass_by(seconds)
-
-    def pass_by(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
-        self.ran_s += seconds
 
 
 @dataclass
@@ -125,7 +101,7 @@ def ok(body: Any = None, status: int = 200, **headers: str) -> httpx.Response:
     return httpx.Response(status, headers=named, json=body)
 
 
-def door(service: Service, platform: Platform, clock: Clock, redactor: Redactor | None = None) -> Api:
+def door(service: Service, platform: Platform, clock: FakeClock, redactor: Redactor | None = None) -> Api:
     """Make the door to a scripted platform."""
     return Api(service, LIMITS, clock, redactor or Redactor(), httpx.MockTransport(platform))
 

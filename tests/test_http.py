@@ -20,7 +20,8 @@ from email.utils import format_datetime
 import httpx
 import pytest
 import stamina
-from http_fakes import BEGAN, LIMITS, Clock, Pass, Platform, door, ok, unanswered, unconnected
+from conftest import BEGAN, FakeClock
+from http_fakes import LIMITS, Pass, Platform, door, ok, unanswered, unconnected
 from pydantic import SecretStr
 
 from rollback_lib.clock import SystemClock
@@ -52,21 +53,12 @@ AGAIN = "Run the cell again: it asks first."
 
 
 @pytest.fixture(autouse=True)
-def retries() -> Iterator[None]:
-    """Retries are on in these tests, whatever a test before has switched."""
-    with stamina.set_testing(False):
-        stamina.set_active(True)
-        yield
-        stamina.set_active(True)
+def _retries() -> None:
+    """Retries are on here; the suite's own fixture puts them back."""
+    stamina.set_active(True)
 
 
-@pytest.fixture
-def clock() -> Clock:
-    """Begin at the same instant each time."""
-    return Clock()
-
-
-def scripted(clock: Clock, *script: object, service: Service = SERVICE) -> tuple[Api, Platform]:
+def scripted(clock: FakeClock, *script: object, service: Service = SERVICE) -> tuple[Api, Platform]:
     """Open the door to a platform that answers from a script."""
     platform = Platform(list(script))
     return door(service, platform, clock), platform
@@ -220,16 +212,16 @@ def test_read_deadline_bounds_the_sum_of_attempts(clock):
 
     def slow(request: httpx.Request) -> httpx.Response:
         given.append(request.extensions["timeout"]["read"])
-        clock.pass_by(14)
+        clock.advance(14)
         raise httpx.ReadTimeout("slow")
 
     given: list[float] = []
     api, platform = scripted(clock, slow)
-    began = clock.ran_s
+    began = clock.monotonic()
     with pytest.raises(Unreachable):
         api.read("GET", "/things")
     assert len(platform.seen) == 3
-    assert clock.ran_s - began < LIMITS.read_deadline_s + 14
+    assert clock.monotonic() - began < LIMITS.read_deadline_s + 14
     assert given[:2] == [10, 10]
     assert given[2] == pytest.approx(30 - 28 - 0.75)
 

@@ -92,6 +92,14 @@ class AppClient:
         """Return the whole address of the health endpoint."""
         return self._base(deployment).rstrip("/") + self._settings.health_path
 
+    def preview_url(self, deployment: str) -> str:
+        """Return a deployment's own address, for a person to look at.
+
+        Raises:
+            BadParameters: No host; nothing was sent.
+        """
+        return self._base(deployment)
+
     def health(self, deployment: str | None = None) -> HealthReading:
         """Ask the health endpoint once.
 

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rollback_lib.http import Reply, is_limited
 from rollback_lib.model import Answer, UserId
-from rollback_lib.providers.shapes import Shape, a_mapping, a_number, a_text, a_whole
+from rollback_lib.providers.shapes import Shape, a_list, a_mapping, a_text, a_whole, epoch_time
 
 __all__ = [
     "Posted",
@@ -107,7 +107,7 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def judge_slack(reply: Reply) -> Answer | None:
+def judge_slack(reply: Reply) -> Answer:
     """Say what a 2xx answer to a changing method means."""
     body = a_mapping(reply.json)
     if body.get("ok") is True:
@@ -117,14 +117,14 @@ def judge_slack(reply: Reply) -> Answer | None:
     return Answer("refused" if refused else "unclear", reply.status, reply.words)
 
 
-def judge_webhook(reply: Reply) -> Answer | None:
+def judge_webhook(reply: Reply) -> Answer:
     """Say what a 2xx answer of a webhook means: it says `ok` in plain text."""
     return Answer("accepted" if webhook_ok(reply) else "unclear", reply.status, reply.words)
 
 
 def slack_limited(reply: Reply) -> bool:
     """Say whether Slack refused as asked too often; it does so with 429, or with 200 and an error."""
-    return is_limited(reply) or a_mapping(reply.json).get("error") in _LIMITED
+    return is_limited(reply) or a_text(a_mapping(reply.json).get("error")) in _LIMITED
 
 
 def webhook_ok(reply: Reply) -> bool:
@@ -136,11 +136,11 @@ def reactions_of(raw: Any) -> Reactions:
     """Read a message's reactions. Take skin tones of one reaction together; somebody who used two counts once."""
     users: dict[str, dict[UserId, None]] = {}
     hidden: dict[str, int] = {}
-    for entry in (a_mapping(item) for item in (raw if isinstance(raw, list) else ())):
+    for entry in (a_mapping(item) for item in a_list(raw)):
         name = (a_text(entry.get("name")) or "").partition("::")[0]
         if not name:
             continue
-        listed = [UserId(user) for user in entry.get("users") or () if isinstance(user, str)]
+        listed = [UserId(user) for user in a_list(entry.get("users")) if isinstance(user, str)]
         count = a_whole(entry.get("count"))
         users.setdefault(name, {}).update(dict.fromkeys(listed))
         unlisted = 0 if count is None else max(0, count - len(set(listed)))
@@ -152,10 +152,9 @@ def reactions_of(raw: Any) -> Reactions:
 
 def scheduled_of(raw: Shape, channel: str, otherwise: datetime) -> Scheduled:
     """Read a scheduled message; what it does not say is as it was asked for."""
-    seconds = a_number(raw.get("post_at"))  # comes as a number or as text
     return Scheduled(
         id=a_text(raw.get("scheduled_message_id")) or a_text(raw.get("id")) or "",
         channel=a_text(raw.get("channel")) or a_text(raw.get("channel_id")) or channel,
-        post_at=otherwise if seconds is None else datetime.fromtimestamp(seconds, UTC),
+        post_at=epoch_time(raw.get("post_at")) or otherwise,  # comes as a number or as text
         text=a_text(raw.get("text")) or "",
     )

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from rollback_lib.http import Reply
 from rollback_lib.model import DeploymentId, ProjectId
-from rollback_lib.providers.shapes import Shape, a_mapping, a_text, flag, ms_time, needed, unusable
+from rollback_lib.providers.shapes import Shape, a_list, a_mapping, a_text, flag, ms_time, needed, unusable
 
 __all__ = ["AliasJob", "AliasMove", "Deployment", "ProductionTarget", "Project"]
 
@@ -97,7 +97,7 @@ class Deployment:
             deleted=gone,
             custom_environment=_environment(raw.get("customEnvironment")),
             inspector_url=a_text(raw.get("inspectorUrl")) or "",
-            hosts=tuple(host for host in _list(raw.get("alias")) if isinstance(host, str)),
+            hosts=tuple(host for host in a_list(raw.get("alias")) if isinstance(host, str)),
         )
 
 
@@ -229,10 +229,6 @@ class Project:
 def _deployment(value: Any) -> DeploymentId | None:
     text = a_text(value)
     return DeploymentId(text) if text else None
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _host(text: str) -> str:

@@ -24,10 +24,12 @@ from rollback_lib.providers.pages import pages
 from rollback_lib.providers.settings import SentrySettings
 from rollback_lib.providers.shapes import (
     Shape,
+    a_list,
     a_mapping,
     a_number,
     a_text,
     a_whole,
+    epoch_time,
     iso_time,
     items,
     mapping_of,
@@ -54,7 +56,6 @@ NO_FAILURE = frozenset(
     {"", "ok", "cancelled", "unknown"}
 )  # statuses that the platform does not count as failed
 NAME_LIMIT = 64  # characters
-LATEST_SECONDS = 1e11  # an epoch above this is milliseconds
 _MARK_AGAIN = (
     "Look at the release's deploys in Sentry; running the cell again lists them first and marks it once."
 )
@@ -166,8 +167,7 @@ class SentryClient:
         between = _between(_whole(start, up=True), _whole(end, up=False))
         params = [("dataset", "spans"), *asked, *between, *self._where()]
         reply = self._api.read("GET", self._path("events-timeseries"), params=params)
-        drawn = mapping_of(reply).get("timeSeries")
-        lines = [a_mapping(line) for line in drawn] if isinstance(drawn, list) else []
+        lines = [a_mapping(line) for line in a_list(mapping_of(reply).get("timeSeries"))]
         rates, counts = _points(lines, metric), _points(lines, COUNT)
         return tuple(_point(at, rates[at], counts.get(at)) for at in sorted(rates))
 
@@ -350,16 +350,12 @@ def _doubt(reply: Reply) -> str:
     body = mapping_of(reply)
     meta = a_mapping(body.get("meta"))
     told = (body.get("confidence"), a_mapping(meta.get("accuracy")).get("confidence"))
-    low = any("low" in a_mapping(entry).values() for entries in told for entry in _objects(entries))
+    low = any("low" in a_mapping(entry).values() for entries in told for entry in a_list(entries))
     partial = meta.get("dataScanned") == "partial"
     return _joined(
         "extrapolated from few samples (confidence low)" if low else "",
         "Sentry scanned only part of the data" if partial else "",
     )
-
-
-def _objects(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _next(reply: Reply) -> str:
@@ -377,25 +373,14 @@ def _points(lines: Sequence[Shape], axis: str) -> dict[datetime, float | None]:
         at: a_number(value.get("value"))
         for line in lines
         if line.get("yAxis") == axis
-        for value in map(a_mapping, _objects(line.get("values")))
-        if not value.get("incomplete") and (at := _epoch(value.get("timestamp"))) is not None
+        for value in map(a_mapping, a_list(line.get("values")))
+        if not value.get("incomplete") and (at := epoch_time(value.get("timestamp"))) is not None
     }
 
 
 def _point(at: datetime, rate: float | None, count: float | None) -> RatePoint:
     requests = None if count is None else round(count)
     return RatePoint(at, rate if requests != 0 and rate is not None and 0 <= rate <= 1 else None, requests)
-
-
-def _epoch(value: Any) -> datetime | None:
-    """Read an epoch in milliseconds (as the source code has it) or seconds (as an example has it)."""
-    number = a_number(value)
-    if number is None:
-        return None
-    try:
-        return datetime.fromtimestamp(number / 1000 if number > LATEST_SECONDS else number, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _issue(reply: Reply, raw: Shape) -> Issue:

@@ -17,10 +17,12 @@ from rollback_lib.http import Reply
 
 __all__ = [
     "Shape",
+    "a_list",
     "a_mapping",
     "a_number",
     "a_text",
     "a_whole",
+    "epoch_time",
     "flag",
     "iso_time",
     "items",
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 Shape = Mapping[str, Any]
+
+LATEST_SECONDS = 1e11  # the year 5138
 
 
 def unusable(reply: Reply, expected: str) -> Unreachable:
@@ -85,6 +89,11 @@ def a_mapping(value: Any) -> Shape:
     return value if isinstance(value, dict) else {}
 
 
+def a_list(value: Any) -> list[Any]:
+    """Return a list as it is, anything else as an empty one."""
+    return value if isinstance(value, list) else []
+
+
 def a_text(value: Any) -> str | None:
     """Return a text, a number as text, anything else as None."""
     if isinstance(value, str):
@@ -125,6 +134,12 @@ def ms_time(value: Any) -> datetime | None:
         return from_ms(number)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def epoch_time(value: Any) -> datetime | None:
+    """Read an epoch in seconds or, if it is too large for that, in milliseconds; sources differ."""
+    number = a_number(value)
+    return None if number is None else ms_time(number if number > LATEST_SECONDS else number * 1000)
 
 
 def iso_time(value: Any) -> datetime | None:

@@ -36,7 +36,7 @@ from rollback_lib.providers.conversation import (
     webhook_ok,
 )
 from rollback_lib.providers.pages import pages
-from rollback_lib.providers.shapes import Shape, a_mapping, a_text, mapping_of, needed
+from rollback_lib.providers.shapes import Shape, a_list, a_mapping, a_text, mapping_of, needed
 
 __all__ = [
     "SLACK_RULES",
@@ -264,7 +264,7 @@ class SlackClient:
         body: dict[str, Any] = {"channel": self._place(channel), "text": text, "unfurl_links": False}
         more = {"blocks": blocks, "thread_ts": thread_ts, "metadata": metadata}
         body |= {name: value for name, value in more.items() if value}
-        reply = self._change("chat.postMessage", body, permit)
+        reply = self._change("chat.postMessage", permit, json=body)
         return self._posted(reply, body["channel"])
 
     def update(
@@ -284,7 +284,7 @@ class SlackClient:
             OutcomeUnknown: No clear answer; it may be changed. Doing it again does no harm.
         """
         body = {"channel": self.channel_id(channel), "ts": ts, "text": text, "blocks": list(blocks)}
-        self._change("chat.update", body, permit)
+        self._change("chat.update", permit, json=body)
         return Posted(str(body["channel"]), ts)
 
     def schedule(
@@ -311,7 +311,7 @@ class SlackClient:
             "post_at": math.ceil(post_at.timestamp()),
         }
         body |= {"thread_ts": thread_ts} if thread_ts else {}
-        reply = self._change("chat.scheduleMessage", body, permit)
+        reply = self._change("chat.scheduleMessage", permit, json=body)
         raw = a_mapping(reply.json)
         if not a_text(raw.get("scheduled_message_id")):
             raise self._unclear(reply, "without the scheduled message's id")
@@ -326,7 +326,9 @@ class SlackClient:
             OutcomeUnknown: No clear answer; doing it again does no harm.
         """
         body = {"channel": self.channel_id(channel), "scheduled_message_id": scheduled_id}
-        reply = self._change("chat.deleteScheduledMessage", body, permit, fine="invalid_scheduled_message_id")
+        reply = self._change(
+            "chat.deleteScheduledMessage", permit, json=body, fine="invalid_scheduled_message_id"
+        )
         return a_mapping(reply.json).get("ok") is True
 
     def react(self, channel: str, ts: str, name: str, permit: Pass) -> None:
@@ -337,8 +339,8 @@ class SlackClient:
             NotApplied: Refused; nothing was added.
             OutcomeUnknown: No clear answer; doing it again does no harm.
         """
-        body = {"channel": self.channel_id(channel), "timestamp": ts, "name": name}
-        self._change("reactions.add", body, permit, fine="already_reacted")
+        form = {"channel": self.channel_id(channel), "timestamp": ts, "name": name}
+        self._change("reactions.add", permit, form=form, fine="already_reacted")
 
     def post_webhook(self, text: str, permit: Pass) -> None:
         """Post plain text through the webhook, into the channel that its address belongs to.
@@ -384,13 +386,22 @@ class SlackClient:
             self._advice(error, body),
         )
 
-    def _change(self, method: str, body: Mapping[str, Any], permit: Pass, fine: str = "") -> Reply:
+    def _change(
+        self,
+        method: str,
+        permit: Pass,
+        *,
+        json: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
+        fine: str = "",
+    ) -> Reply:
+        """Send a changing method; an error called fine is as good as success."""
         reply = self._api.change(
-            "POST", f"/{method}", permit=permit, json=body, if_unanswered=_LOOK_IN_CHANNEL
+            "POST", f"/{method}", permit=permit, json=json, form=form, if_unanswered=_LOOK_IN_CHANNEL
         )
         judged = judge_slack(reply)
         error = a_text(a_mapping(reply.json).get("error")) or ""
-        if judged is None or judged.kind == "accepted" or (fine and error == fine):
+        if judged.kind == "accepted" or (fine and error == fine):
             return reply
         if judged.kind == "refused":
             self._refused(reply, error)
@@ -433,8 +444,7 @@ class SlackClient:
             return self._read(method, {**form, "cursor": cursor} if cursor else form)
 
         for reply in pages(fetch, _next):
-            listed = mapping_of(reply).get(name)
-            yield from (raw for raw in (listed if isinstance(listed, list) else ()) if isinstance(raw, dict))
+            yield from (raw for raw in a_list(mapping_of(reply).get(name)) if isinstance(raw, dict))
 
     def _all_channels(self) -> Iterator[Shape]:
         """Yield the channels that the bot sees; only public ones if it may not list private ones."""
