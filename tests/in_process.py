@@ -11,12 +11,15 @@ from starlette.types import ASGIApp
 __all__ = ["client_of"]
 
 
+_runner = asyncio.Runner()  # one loop for all calls: a new one for each takes longer than the call
+
+
 class _InProcess(httpx.BaseTransport):
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return asyncio.run(self._answer(request))
+        return _runner.run(self._answer(request))
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         copy = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())

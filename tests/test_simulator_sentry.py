@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ from in_process import client_of
 
 from rollback_lib.simulator import sentry
 from rollback_lib.simulator.spans import Span, status_of
+from rollback_lib.simulator.spec import WorldSpec
 from rollback_lib.simulator.switches import SentrySpec
 
 NOW_MS = 1_795_471_500_000  # 2026-11-23T22:05:00Z, a whole minute
@@ -26,7 +26,7 @@ class FakeWorld:
     """A world of given spans, whose clock stands still until it is moved."""
 
     def __init__(self, switches: SentrySpec | None = None, lag_s: float = 1.0) -> None:
-        self.spec: Any = SimpleNamespace(ingest_lag_s=lag_s, sentry=switches or SentrySpec())
+        self.spec = WorldSpec(ingest_lag_s=lag_s, sentry=switches or SentrySpec())
         self.now = NOW_MS
         self.served: list[Span] = []
         self.tokens = {"Bearer good": ALL_SCOPES}

@@ -14,7 +14,6 @@ from rollback_lib.simulator.sentry_errors import Memory
 from rollback_lib.simulator.sentry_releases import ReleaseBook
 from rollback_lib.simulator.spans import Span
 from rollback_lib.simulator.spec import WorldSpec
-from rollback_lib.simulator.switches import SentrySpec
 
 __all__ = ["SentryState", "World"]
 
@@ -46,11 +45,10 @@ class SentryState:
     """What the monitoring keeps besides the world's spans."""
 
     def __init__(self, spec: WorldSpec) -> None:
-        # A spec that does not speak of the monitoring's manners has the default ones.
-        self.switches: SentrySpec = getattr(spec, "sentry", SentrySpec())
+        self.switches = spec.sentry
         self.lag_ms = round(spec.ingest_lag_s * 1000)
         self.projects = {
-            company.SENTRY_PROJECT: company.SENTRY_PROJECT_ID,
+            spec.sentry_project: company.SENTRY_PROJECT_ID,
             company.SENTRY_OTHER_PROJECT: _OTHER_PROJECT_ID,
         }
         self.releases = ReleaseBook()
