@@ -26,7 +26,7 @@ from rollback_lib.yamlfile import line_of, load_tree
 
 __all__ = ["Layer", "known_environment", "read_layer", "refuse_placeholders"]
 
-_PLACEHOLDER = re.compile(r"(?i)change[-_ ]?me|^\[[a-z -]+\]$|\.invalid\b|\bexample\.(com|org|net)\b")
+_PLACEHOLDER = re.compile(r"(?i)\bchange[-_]?me\b|^\[[a-z -]+\]$|\.invalid\b|\bexample\.(com|org|net)\b")
 _NAMES = frozenset(RunParameters.model_fields) | PROCEDURE_PARAMETERS
 
 
