@@ -243,9 +243,9 @@ def lab() -> None:
         command = [sys.executable, "-m", "jupyter", "lab", f"--notebook-dir={home / 'notebooks'}"]
         if os.geteuid() == 0:
             command.append("--allow-root")
-        raise typer.Exit(
-            subprocess.run(command, check=False, env={**os.environ, "ROLLBACK_HOME": str(home)}).returncode
-        )
+        environment = {**os.environ, "ROLLBACK_HOME": str(home)}
+        done = subprocess.run(command, check=False, env=environment)  # noqa: S603 - our own command
+        raise typer.Exit(done.returncode)
 
 
 def _wait() -> None:

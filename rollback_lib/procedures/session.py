@@ -17,7 +17,7 @@ from rollback_lib.providers import Clients
 __all__ = ["Session"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Session:
     """The parts that a run is made of."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollback_lib.clock import to_iso
-from rollback_lib.model import Check, DeploymentId
+from rollback_lib.model import Check, CheckStatus, DeploymentId
 from rollback_lib.procedures.candidates import Suspect, went_live
 from rollback_lib.providers.vercel import Deployment, Project
 from rollback_lib.signals.checks import percent
@@ -43,10 +43,15 @@ class Stable:
             f"Rolls back {len(self.undone)} deployment(s): "
             + "; ".join(f"{u.id} {commit_text(u)}" for u in self.undone[:5])
             + (" ..." if len(self.undone) > 5 else ""),  # noqa: PLR2004 - as many as fit a cell
-            *(f"  {probe!r}" for probe in self.probes),
+            *self._probe_lines(),
             *(f"  note: {note}" for note in (*self.suspect.notes, *self.notes)),
         ]
         return "\n".join(lines)
+
+    def _probe_lines(self) -> list[str]:
+        passed = sum(probe.status is CheckStatus.PASSED for probe in self.probes)
+        others = [f"  {probe!r}" for probe in self.probes if probe.status is not CheckStatus.PASSED]
+        return [f"  looked at on its own address: {passed} of {len(self.probes)} checks passed", *others]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class VercelParameters(RunParameters):
     method: Literal["rollback", "promote"] = "rollback"
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class VercelRollback(Procedure):
     """Reverts application code to the previous version. Plan: Procedure 1."""
 
