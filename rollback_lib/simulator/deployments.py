@@ -93,11 +93,6 @@ class AliasTable:
         _, targets = self._moves.get(host, ([], []))
         return targets[-1] if targets else None
 
-    def before_current(self, host: str) -> str | None:
-        """Tell the other deployment that the host pointed at last."""
-        _, targets = self._moves.get(host, ([], []))
-        return next((target for target in reversed(targets) if target != targets[-1]), None)
-
     def moves(self, host: str, since_ms: int = 0) -> list[tuple[int, str]]:
         """List the moves of a host from a moment on."""
         return [move for move in zip(*self._moves.get(host, ([], [])), strict=True) if move[0] >= since_ms]

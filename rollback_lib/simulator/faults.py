@@ -14,7 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Door", "FaultBook"]
 
+_Sleep: TypeAlias = Callable[[float], Awaitable[Any]]
 _log = logging.getLogger(__name__)
 _ON_JOBS = ("job_failed", "job_skipped", "job_stuck", "partial", "concurrent_promote")
 _CLIENT_ERROR = 400
@@ -71,8 +72,8 @@ def _matches(fault: Fault, method: str, path: str) -> bool:
 class Door:
     """The middleware that every service of a world stands behind."""
 
-    def __init__(self, world: World, service: Service, app: ASGIApp) -> None:
-        self._world, self._service, self._app = world, service, app
+    def __init__(self, world: World, service: Service, app: ASGIApp, sleep: _Sleep = asyncio.sleep) -> None:
+        self._world, self._service, self._app, self._sleep = world, service, app, sleep
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write the request down and handle it as the fault wants, or plainly."""
@@ -94,7 +95,9 @@ class Door:
         fault = self._world.faults.strike(self._service, scope["method"], path)
         entry.fault = fault.kind if fault is not None else None
         scope.setdefault("state", {}).update(entry=entry, fault=fault)
-        passage = _Passage(self._app, scope, _again(body, receive), send, entry, self._world.now_ms())
+        passage = _Passage(
+            self._app, scope, _again(body, receive), send, entry, self._world.now_ms(), self._sleep
+        )
         await _HANDLING.get(fault.kind if fault else "", _plainly)(passage, fault)
 
 
@@ -108,6 +111,7 @@ class _Passage:
     send: Send
     entry: Entry
     now_ms: int
+    sleep: _Sleep
 
     async def serve(self, send: Send) -> None:
         """Let the service do it; what it changed is told by its own answer."""
@@ -185,7 +189,7 @@ async def _reset_after(passage: _Passage, _fault: Fault) -> None:
 
 async def _slow(passage: _Passage, fault: Fault) -> None:
     if fault.hold == "request":
-        await asyncio.sleep(fault.delay_s)
+        await passage.sleep(fault.delay_s)
         await passage.serve(passage.send)
         return
     kept: list[Message] = []
@@ -194,7 +198,7 @@ async def _slow(passage: _Passage, fault: Fault) -> None:
         kept.append(message)
 
     await passage.serve(keep)
-    await asyncio.sleep(fault.delay_s)
+    await passage.sleep(fault.delay_s)
     for message in kept:
         await passage.send(message)
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
 from rollback_lib.simulator import company
 from rollback_lib.simulator.deployments import AliasJob, AliasTable, Deployment, Rolling
 from rollback_lib.simulator.spec import WorldSpec
 
-__all__ = ["Past", "new_deployment_id", "new_url", "write_past"]
+__all__ = ["COLLEAGUE", "Past", "new_deployment_id", "new_url", "write_past"]
 
+COLLEAGUE = "colleague"  # who acts in the world besides the runbook
+_HOSTS = (*company.DOMAINS, company.AUTOMATIC_ALIAS)
 _SECOND, _MINUTE, _HOUR = 1_000, 60_000, 3_600_000
 _BUILD_MS = 95 * _SECOND
 _READY_TO_LIVE_MS = 1_200
@@ -71,6 +74,7 @@ class _Author:
         self._bad_live_ms = self._issue_ms - round(spec.broken.live_before_issue_s * _SECOND)
         self._stable_live_ms = self._bad_live_ms - 5 * _HOUR
         self._created: set[int] = set()
+        self._live_ms: dict[str, int] = {}  # where it cannot be told from the deployment
         self._past = Past()
 
     def write(self) -> Past:
@@ -183,9 +187,14 @@ class _Author:
         )
 
     def _culprit(self) -> None:
-        live_ms = self._bad_live_ms
+        """The one that carries the fault; it is created before the issue, sometimes long before it went live."""
+        promoted = self._spec.broken.went_live_by == "promote"
+        built_ms = self._stable_live_ms - 90 * _MINUTE if promoted else self._bad_live_ms
         known = self._spec.suspect_alias_time_known
-        self._add("bad", live_ms, substate="PROMOTED", broken=True, alias_assigned=live_ms if known else True)
+        bad = self._add(
+            "bad", built_ms, substate="PROMOTED", broken=True, alias_assigned=built_ms if known else True
+        )
+        self._live_ms[bad.id] = self._bad_live_ms
 
     def _hotfix(self) -> None:
         """What somebody tried in a hurry; it does not help."""
@@ -208,14 +217,28 @@ class _Author:
             if item.is_live_once
         ]
         moves += self._old_job()
-        for at_ms, deployment_id in sorted(moves):
-            for host in (*company.DOMAINS, company.AUTOMATIC_ALIAS):
+        moves.sort()
+        for at_ms, deployment_id in moves:
+            for host in _HOSTS:
                 self._past.aliases.move(host, deployment_id, at_ms)
+        self._promotion_of_the_culprit([id_ for _, id_ in moves])
         self._start_rolling()
 
+    def _promotion_of_the_culprit(self, served: list[str]) -> None:
+        if self._spec.broken.went_live_by == "promote":
+            bad = self._past.roles["bad"]
+            before = served[served.index(bad) - 1]
+            self._past.job = self._done_job("promote", before, bad, self._bad_live_ms)
+
     @staticmethod
-    def _took_over_ms(item: Deployment) -> int:
+    def _done_job(kind: Literal["rollback", "promote"], from_id: str, to_id: str, at_ms: int) -> AliasJob:
+        hosts = dict.fromkeys(_HOSTS, "completed")
+        return AliasJob(kind, from_id, to_id, at_ms - 2 * _SECOND, COLLEAGUE, "succeeded", hosts)
+
+    def _took_over_ms(self, item: Deployment) -> int:
         """Tell when it took the domains, also where the platform only says that it did."""
+        if item.id in self._live_ms:
+            return self._live_ms[item.id]
         if isinstance(item.alias_assigned, bool) or item.alias_assigned is None:
             return (item.ready_ms or item.created_ms) + _READY_TO_LIVE_MS
         return item.alias_assigned
@@ -229,8 +252,7 @@ class _Author:
         back_ms = self._stable_live_ms - 4 * _HOUR
         again_ms = self._stable_live_ms - 2 * _HOUR
         from_id, to_id, at_ms = (third, second, again_ms) if kind == "promote" else (second, third, back_ms)
-        hosts = dict.fromkeys((*company.DOMAINS, company.AUTOMATIC_ALIAS), "completed")
-        self._past.job = AliasJob(kind, from_id, to_id, at_ms - 2 * _SECOND, "colleague", "succeeded", hosts)
+        self._past.job = self._done_job(kind, from_id, to_id, at_ms)
         return [(back_ms, third), (again_ms, second)] if kind == "promote" else [(back_ms, third)]
 
     def _start_rolling(self) -> None:

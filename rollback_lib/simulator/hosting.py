@@ -17,14 +17,13 @@ from typing import Any, Literal
 from rollback_lib.simulator import company
 from rollback_lib.simulator.agenda import Agenda
 from rollback_lib.simulator.deployments import AliasJob, Deployment, Project, RollbackNote
-from rollback_lib.simulator.history import new_deployment_id, new_url, write_past
+from rollback_lib.simulator.history import COLLEAGUE, new_deployment_id, new_url, write_past
 from rollback_lib.simulator.refusal import Refusal
 from rollback_lib.simulator.spec import Fault, WorldSpec
 from rollback_lib.simulator.variables import Variables
 
-__all__ = ["COLLEAGUE", "Effect", "Hosting"]
+__all__ = ["Effect", "Hosting"]
 
-COLLEAGUE = "colleague"  # who acts in the world besides the runbook
 _SHOWN_MS = 2_000  # how long lastRollbackTarget is filled
 _INITIALIZING, _BUILDING = 0.1, 0.25  # shares of the build time
 _RUNNING = ("QUEUED", "INITIALIZING", "BUILDING")
@@ -85,7 +84,7 @@ class Hosting:
         """Find a deployment by its id, its own host or a host that points at it."""
         found = self.deployments.get(id_or_host) or self.deployments.get(self.aliases.now(id_or_host) or "")
         if found is None:
-            raise Refusal(404, "not_found", f"Deployment not found: {id_or_host}")
+            raise Refusal(404, "not_found", "Deployment not found")
         if found.deleted_ms is not None:
             raise Refusal(410, "gone", f"The deployment {found.id} has been deleted.")
         return found
@@ -141,7 +140,7 @@ class Hosting:
             )
         target = self.find(to_id)
         if target.project_id != self.project.id:
-            raise Refusal(404, "not_found", f"Deployment not found: {to_id}")
+            raise Refusal(404, "not_found", "Deployment not found")
         return target
 
     def _refuse_while_running(self) -> None:
@@ -198,8 +197,7 @@ class Hosting:
             self.project.rollback_note = None
 
     def _become_production(self, deployment: Deployment, at_ms: int) -> None:
-        if deployment.substate != "PROMOTED":
-            deployment.substate, deployment.alias_assigned = "PROMOTED", at_ms
+        deployment.substate = "PROMOTED"  # aliasAssigned stays that of its own hosts: it need not tell this
         self.production.append((at_ms, deployment.id))
         self.project.crons_deployment, self.project.crons_updated_ms = deployment.id, at_ms
 

@@ -130,5 +130,4 @@ def _parsed(body: bytes) -> Any:
     try:
         return json.loads(text) if text else None
     except ValueError:
-        pairs = dict(parse_qsl(text, keep_blank_values=True))
-        return pairs or text
+        return dict(parse_qsl(text, keep_blank_values=True)) if "=" in text else text

@@ -66,6 +66,9 @@ class Broken(Frozen):
     slow_factor: float = Field(default=1.0, gt=0)  # latency of the bad deployment over the normal one
     issue_age_s: float = Field(default=1200, ge=0)  # how long before the world began the issue began
     live_before_issue_s: float = Field(default=300, ge=0)  # the bad deployment was live that long before it
+    went_live_by: Literal["build", "promote"] = (
+        "build"  # promote: built long before, then promoted by somebody
+    )
     cause: Literal["deployment", "outside"] = (
         "deployment"  # outside: every deployment fails, no rollback heals
     )

@@ -103,6 +103,8 @@ def create(call: Call) -> Response:
     target = wish.get("target")
     if target not in (None, "production", "preview"):
         raise Refusal(400, "bad_request", f"Invalid request: `target` {target!r} is not known here.")
+    if wish.get("customEnvironmentSlugOrId"):
+        raise Refusal(400, "bad_request", "Invalid request: there is no such custom environment.")
     source = call.hosting.find(str(wish["deploymentId"])) if wish.get("deploymentId") else None
     meta = {str(key): str(value) for key, value in (wish.get("meta") or {}).items()}
     plan = call.hosting.plan_build(

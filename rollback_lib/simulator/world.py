@@ -19,7 +19,8 @@ from rollback_lib.simulator import company
 from rollback_lib.simulator.agenda import Agenda
 from rollback_lib.simulator.deployments import Deployment
 from rollback_lib.simulator.faults import FaultBook
-from rollback_lib.simulator.hosting import COLLEAGUE, Hosting
+from rollback_lib.simulator.history import COLLEAGUE
+from rollback_lib.simulator.hosting import Hosting
 from rollback_lib.simulator.ledger import Ledger
 from rollback_lib.simulator.outcome import OutcomeView
 from rollback_lib.simulator.spans import Span
@@ -154,17 +155,18 @@ class World:
 
     def expected_target(self) -> str | None:
         """Name the deployment that a right rollback from the world's beginning goes to, if there is one."""
-        hosting = self.hosting
-        suspect_ms = hosting.deployments[hosting.roles["bad"]].created_ms
-        good = [
-            item
-            for item in hosting.deployments.values()
-            if item.is_rollback_candidate
-            and item.project_id == hosting.project.id
-            and item.created_ms < suspect_ms
-            and not self.breakage.strikes(item, self.began_ms)
-        ]
-        return max(good, key=lambda item: item.created_ms).id if good else None
+        hosting, suspect = self.hosting, self.hosting.roles["bad"]
+        served = [id_ for at_ms, id_ in hosting.production if at_ms <= self.began_ms]
+        before = served[: len(served) - served[::-1].index(suspect) - 1]
+        for id_ in reversed(before):
+            item = hosting.deployments[id_]
+            if (
+                id_ != suspect
+                and item.is_rollback_candidate
+                and not self.breakage.strikes(item, self.began_ms)
+            ):
+                return id_
+        return None
 
     def _saw_colleague(self, path: str, _at_ms: int) -> None:
         entry = self.ledger.open(self.machine_ms(), "vercel", "POST", path, body=b"{}", caller=COLLEAGUE)
