@@ -106,7 +106,7 @@ def test_absent_tokens_are_not_sent_and_named_when_refused(tmp_path):
     made, platform, _, _ = clients(tmp_path, ok({"error": {"code": "forbidden"}}, 403))
     with pytest.raises(Unreachable) as caught:
         made.vercel.project()
-    assert "VERCEL_TOKEN, which is not set" in caught.value.next_step
+    assert "VERCEL_TOKEN (it is not set)" in caught.value.next_step
     assert "authorization" not in platform.last.headers
     assert made.slack.has_webhook is False
 

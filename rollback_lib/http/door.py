@@ -314,7 +314,7 @@ class _Change:
             return Answer("refused", reply.status, text)
         if reply.success:
             judged = self.means.service.judge(reply)
-            return judged if judged is not None else Answer("accepted", reply.status, text)
+            return judged if judged is not None else Answer("accepted", reply.status, "")
         return Answer("unclear", reply.status, text)
 
     def _conclude(self, reply: Reply) -> Reply:

@@ -114,8 +114,8 @@ class Service:
         """Say what to do about a status that refuses."""
         if status in {401, 403} and self.token_source:
             return (
-                f"Check the token from {self.token_source}: still valid, of the right team or workspace, "
-                "allowed to do this. Then run the cell again."
+                f"Check the token from {self.token_source}: is it still valid, of the right team or workspace, "
+                "allowed to do this? Then run the cell again."
             )
         if status in {404, 410}:
             return f"Check the ids and addresses of {self.name} in the parameters, then run the cell again."

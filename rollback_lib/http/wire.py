@@ -16,6 +16,7 @@ from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from rollback_lib.clock import Clock
@@ -50,6 +51,7 @@ class Outgoing:
 
     ask: Ask
     request: httpx.Request
+    client: httpx.Client
 
     @property
     def target(self) -> str:
@@ -98,7 +100,8 @@ class Wire:
             raise self._no_address("expected http:// or https:// and a host")
         extensions = {"timeout": timeouts}
         request = httpx.Request(ask.method, url, headers=headers, content=ask.body, extensions=extensions)
-        return Outgoing(ask, request)
+        # The client is made here, before anybody counts the time: the first one of a process takes a while.
+        return Outgoing(ask, request, self._client(url.host))
 
     def exchange(self, outgoing: Outgoing) -> Reply:
         """Send the request once and read the answer.
@@ -123,7 +126,7 @@ class Wire:
         request, deadline = outgoing.request, started + outgoing.ask.timeout_s
         budget = _Budget(self._clock, deadline, request.extensions["timeout"])
         request.extensions["trace"] = budget
-        response = self._client(request.url.host).send(request, stream=True)
+        response = outgoing.client.send(request, stream=True)
         try:
             body, lost = _body_of(response, budget)
         finally:
@@ -137,7 +140,7 @@ class Wire:
             json=parsed,
             elapsed_s=self._clock.monotonic() - started,
             source=self.source(outgoing.ask),
-            words=cut(self.redact(words_of(text, parsed))),
+            words=cut(self.redact(words_of(text, parsed))).rstrip("."),  # they become part of a sentence
             whole=not lost and len(body) <= BODY_LIMIT_BYTES,
             lost=lost,
         )
@@ -207,7 +210,12 @@ def _new_client(*, trust_env: bool, transport: Transport | None) -> httpx.Client
     _quiet_logs()
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     limits = httpx.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=KEEP_ALIVE_S)
-    return httpx.Client(trust_env=trust_env, transport=transport, cookies=no_cookies, limits=limits)
+    # Loopback is plain http: loading all certificate authorities would delay a drill's first request. TLS there
+    # finds none and fails closed.
+    verify = True if trust_env else SSLContext(PROTOCOL_TLS_CLIENT)
+    return httpx.Client(
+        trust_env=trust_env, transport=transport, cookies=no_cookies, limits=limits, verify=verify
+    )
 
 
 def _quiet_logs() -> None:

@@ -129,5 +129,5 @@ def _bearer(secrets: Secrets, name: str) -> tuple[tuple[tuple[str, SecretStr], .
     """Return the header that carries a token, and where the token comes from."""
     token = secrets.optional(name)
     if token is None:
-        return (), f"environment variable {name}, which is not set"
+        return (), f"environment variable {name} (it is not set)"
     return (("authorization", SecretStr(f"Bearer {token.get_secret_value()}")),), secrets.source(name)

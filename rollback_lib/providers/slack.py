@@ -224,7 +224,7 @@ class SlackClient:
         Raises:
             Unreachable: No usable answer.
         """
-        form = {"channel": self.channel_id(channel), "limit": str(PAGE_SIZE)}
+        form = {"channel": self.channel_id(channel), "limit": "100"}
         found = self._all("chat.scheduledMessages.list", form, "scheduled_messages")
         return tuple(scheduled_of(raw, form["channel"], datetime.fromtimestamp(0, UTC)) for raw in found)
 
