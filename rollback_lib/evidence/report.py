@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rollback_lib.errors import JournalError
 from rollback_lib.evidence.account import Account, StepTaken, account_of
@@ -23,6 +24,9 @@ from rollback_lib.evidence.files import RECORD_NAME, REPORT_NAME, write_whole
 from rollback_lib.evidence.verification import read_record
 from rollback_lib.journal import FILE_NAME, Reading, read_journal
 from rollback_lib.model import Outcome
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["Banner", "Bar", "render_report"]
 
@@ -102,15 +106,8 @@ def report_text(reading: Reading) -> str:
     Raises:
         JournalError: The journal does not begin with the opening of a run.
     """
-    from jinja2 import Environment, StrictUndefined
-
     account = account_of(reading.lines)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= _FILTERS
-    template = environment.from_string((files(__package__) / TEMPLATE_NAME).read_text(encoding="utf-8"))
-    return template.render(
+    return _template().render(
         account=account,
         run=account.run,
         ending=account.outcome,
@@ -126,6 +123,18 @@ def report_text(reading: Reading) -> str:
             (attempt.sent_at for effect in account.effects for attempt in effect.attempts), ""
         ),
     )
+
+
+@functools.cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    source = (files(__package__) / TEMPLATE_NAME).read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= _FILTERS
+    return environment.from_string(source)
 
 
 def banner_of(account: Account) -> Banner:

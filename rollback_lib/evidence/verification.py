@@ -164,7 +164,7 @@ def _guarded(content: dict[str, Any], reading: Reading) -> list[Problem]:
 
 def _against_journal(content: dict[str, Any], reading: Reading) -> Iterator[Problem]:
     """Work out again what the record says, from as much of the journal as it was written from."""
-    if content.get("version") != KNOWN_VERSION:
+    if _quoted(content.get("version")) != _quoted(KNOWN_VERSION):
         yield Problem(
             RECORD_NAME, f"version {content.get('version')!r} is not known, expected {KNOWN_VERSION}"
         )
