@@ -17,6 +17,7 @@ from rollback_lib.simulator import company
 from rollback_lib.simulator import vercel_shapes as shapes
 from rollback_lib.simulator.deployments import Deployment
 from rollback_lib.simulator.refusal import Refusal
+from rollback_lib.simulator.spans import Span
 from rollback_lib.simulator.vercel_call import Call
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 _STATES = ("BUILDING", "ERROR", "INITIALIZING", "QUEUED", "READY", "CANCELED", "BLOCKED", "DELETED")
-_RUNTIME_LOG_MS = 3_600_000  # no longer than that are they kept
+_MINUTE_MS, _RUNTIME_LOG_MINUTES = 60_000, 15  # no longer than that are they kept
 _RUNTIME_LINES = 500
 _ERROR_LINE = "Unhandled error while rendering the page"
 _SERVER_ERROR = 500
@@ -254,23 +255,32 @@ def runtime_logs(call: Call) -> Response:
     """GET /v1/projects/{id}/deployments/{id}/runtime-logs: the newest failures of a deployment, a line each."""
     call.project()
     deployment = call.hosting.find(call.part("deployment"))
-    spans = call.world.spans(call.now_ms - _RUNTIME_LOG_MS, call.now_ms)
-    failed = (
-        {
-            "rowId": f"{span.ts_ms}-{number}",
-            "timestampInMs": span.ts_ms,
-            "level": "error",
-            "message": _ERROR_LINE,
-            "source": "serverless",
-            "domain": company.DOMAINS[0],
-            "requestMethod": span.transaction.partition(" ")[0],
-            "requestPath": span.transaction.partition(" ")[2],
-            "responseStatusCode": span.http_status,
-        }
-        for number, span in enumerate(reversed(spans))
-        if span.release == deployment.release and (span.http_status or 0) >= _SERVER_ERROR
-    )
-    return _stream(islice(failed, _RUNTIME_LINES))
+    return _stream(islice(_failures(call, deployment), _RUNTIME_LINES))
+
+
+def _failures(call: Call, deployment: Deployment) -> Iterator[dict[str, Any]]:
+    """Go back minute by minute: mostly the last one holds enough."""
+    for minute in range(_RUNTIME_LOG_MINUTES):
+        until_ms = call.now_ms - minute * _MINUTE_MS
+        spans = call.world.spans(until_ms - _MINUTE_MS, until_ms)
+        for number, span in enumerate(reversed(spans)):
+            if span.release == deployment.release and (span.http_status or 0) >= _SERVER_ERROR:
+                yield _runtime_line(span, f"{span.ts_ms}-{number}")
+
+
+def _runtime_line(span: Span, row_id: str) -> dict[str, Any]:
+    method, _, path = span.transaction.partition(" ")
+    return {
+        "rowId": row_id,
+        "timestampInMs": span.ts_ms,
+        "level": "error",
+        "message": _ERROR_LINE,
+        "source": "serverless",
+        "domain": company.DOMAINS[0],
+        "requestMethod": method,
+        "requestPath": path,
+        "responseStatusCode": span.http_status,
+    }
 
 
 def _stream(lines: Iterator[dict[str, Any]]) -> Response:
