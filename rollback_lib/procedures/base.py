@@ -35,6 +35,7 @@ from rollback_lib.errors import (
 from rollback_lib.evidence.archive import Archive
 from rollback_lib.evidence.record import write_record
 from rollback_lib.evidence.report import render_report
+from rollback_lib.http import Transport
 from rollback_lib.journal import Journal, Line
 from rollback_lib.messages.thread import Thread
 from rollback_lib.model import Check, CheckStatus, IncidentId, Outcome
@@ -83,14 +84,17 @@ class Procedure:
     needs: ClassVar[tuple[str, ...]]  # secrets without which it does not open
 
     @classmethod
-    def open(cls, namespace: Mapping[str, Any], *, clock: Clock | None = None) -> Self:
+    def open(
+        cls, namespace: Mapping[str, Any], *, clock: Clock | None = None, transport: Transport | None = None
+    ) -> Self:
         """Check the parameters, then begin a run or continue the open one.
 
         Sends nothing. Safe to run again.
 
         Args:
             namespace: The notebook's `globals()`.
-            clock: For tests; the machine's clock otherwise.
+            clock: The machine's, unless another is given.
+            transport: The network, unless something else stands in for it.
 
         Raises:
             BadParameters: A name, type, value, file or secret is wrong; no run was begun.
@@ -103,7 +107,7 @@ class Procedure:
         )
         plan = load_plan(resolved.home)
         journal, incident = _journal(cls, resolved, plan, clock)
-        clients = connect(resolved.platform, resolved.policy, resolved.secrets, clock)
+        clients = connect(resolved.platform, resolved.policy, resolved.secrets, clock, transport)
         thread = Thread(
             clients.slack,
             journal,

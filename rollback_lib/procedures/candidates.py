@@ -4,17 +4,21 @@
 - Never offered: the suspect, the current one, a later one, another project's, anything not READY in production,
   never promoted, deleted, or not eligible for rollback.
 - Each refusal has its reason; what is uncertain is said.
+- The platform remembers only the last rollback or promotion: where that leaves two for the suspect, it is the one
+  built first, so that neither is offered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from rollback_lib.providers.vercel import Deployment, Project
 
 __all__ = ["Candidate", "Suspect", "find_suspect", "refusal", "stable_candidates", "went_live"]
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -55,47 +59,39 @@ def find_suspect(
         issue_at: When the issue began.
         long_live: Live for longer than this before the issue: code is an unlikely cause.
     """
-    live = [
-        (at, d)
-        for d in deployments
-        if d.substate == "PROMOTED" and (at := went_live(d)) is not None and at <= issue_at
-    ]
-    by_alias = max(live, key=lambda pair: pair[0], default=None)
-    corrected = _by_last_job(deployments, project, issue_at, by_alias[0] if by_alias else None)
-    if corrected is not None:
-        since, deployment, note = corrected
-        return Suspect(deployment, since, (note, *_doubts(deployment, since, issue_at, long_live)))
-    if by_alias is None:
+    ours = [d for d in deployments if d.project_id in (None, project.id) and d.target == "production"]
+    live = [d for d in ours if d.substate == "PROMOTED" and (went_live(d) or _NEVER) <= issue_at]
+    by_alias = max(live, key=lambda d: went_live(d) or _NEVER, default=None)
+    since, deployment, notes = _by_last_job(ours, project, issue_at, by_alias)
+    if deployment is None:
         return None
-    since, deployment = by_alias
-    return Suspect(deployment, since, _doubts(deployment, since, issue_at, long_live))
+    return Suspect(deployment, since, (*notes, *_doubts(deployment, since, issue_at, long_live)))
 
 
 def _by_last_job(
-    deployments: Sequence[Deployment], project: Project, issue_at: datetime, alias_at: datetime | None
-) -> tuple[datetime | None, Deployment, str] | None:
+    deployments: Sequence[Deployment], project: Project, issue_at: datetime, by_alias: Deployment | None
+) -> tuple[datetime | None, Deployment | None, tuple[str, ...]]:
     """Correct the alias times by the last rollback or promotion, which moves domains without a new deployment."""
+    own_time = went_live(by_alias) if by_alias is not None else None
+    uncorrected = (own_time, by_alias, ())
     job = project.last_alias_job
     if job is None or job.status != "succeeded" or job.requested_at is None:
-        return None
-    before_issue = job.requested_at <= issue_at
-    if before_issue and alias_at is not None and alias_at > job.requested_at:
-        return None  # a later deployment took the domains after that job
-    wanted = job.to_id if before_issue else job.from_id
-    found = next((d for d in deployments if d.id == wanted), None)
-    if found is None:
-        return None
-    if before_issue:
-        return (
-            job.requested_at,
-            found,
-            f"live since a {job.type} at {job.requested_at:%Y-%m-%d %H:%M:%S} UTC, not since its own alias time",
-        )
-    return (
-        went_live(found),
-        found,
-        f"a {job.type} at {job.requested_at:%Y-%m-%d %H:%M:%S} UTC, after the issue began, has moved production away from it",
-    )
+        return uncorrected
+    what = f"a {job.type} at {job.requested_at:%Y-%m-%d %H:%M:%S} UTC"
+    if job.requested_at <= issue_at:
+        target = next((d for d in deployments if d.id == job.to_id), None)
+        if target is None or (own_time is not None and own_time > job.requested_at):
+            return uncorrected  # a later deployment took the domains after that job
+        return job.requested_at, target, (f"live since {what}, not since its own alias time",)
+    left = next((d for d in deployments if d.id == job.from_id), None)
+    if left is None or (went_live(left) or left.created_at) > issue_at:
+        return uncorrected  # what that job moved production away from came after the issue began
+    moved = f"{what}, after the issue began, has moved production away from {left.id}"
+    if by_alias is None or by_alias.id == left.id:
+        return went_live(left), left, (moved,)
+    first, second = sorted((left, by_alias), key=lambda d: d.created_at)
+    doubt = f"uncertain: {first.id} or {second.id} was live then, a move between them is not on record; neither is offered"
+    return went_live(first), first, (moved, doubt)
 
 
 def _doubts(
@@ -148,6 +144,7 @@ def _candidate(deployment: Deployment, deployments: Sequence[Deployment], suspec
         d
         for d in deployments
         if deployment.created_at < d.created_at <= suspect.created_at
+        and (d.project_id, d.target) == (deployment.project_id, "production")
         and d.state == "READY"
         and d.substate == "PROMOTED"
     ]

@@ -5,6 +5,7 @@
 - Cut off before: the platform is asked first. Not sent or not happened: send. Happened or running: recovered.
   Nobody can tell: stop with the question.
 - An unclear answer is observed before anything is sent again, and that only a bounded number of times.
+- As long as one attempt may have arrived, the platform is asked about it, whatever became of the later ones.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from enum import StrEnum
 from typing import Any
 
 from rollback_lib.clock import Clock
-from rollback_lib.consent.gates import Gate
-from rollback_lib.errors import OutcomeUnknown, RollbackError
+from rollback_lib.consent.gates import Gate, Permit
+from rollback_lib.errors import JournalError, OutcomeUnknown, RollbackError
 from rollback_lib.journal import Journal, Line
-from rollback_lib.model import Pass
+from rollback_lib.journal.attempts import in_doubt
+from rollback_lib.model import Pass, RequestClass
 
 __all__ = ["Carrier", "Effect", "Observation", "Patience", "Seen", "pauses"]
 
@@ -108,7 +110,7 @@ class Carrier:
         raise self._unknown(effect, reason)
 
     def settle(self, effect: Effect) -> Observation | None:
-        """Settle what an earlier attempt left behind; None if nothing of it reached the platform.
+        """Settle what earlier attempts left behind; None if nothing of them reached the platform.
 
         Raises:
             OutcomeUnknown: Nobody can tell; nothing was sent now.
@@ -116,27 +118,21 @@ class Carrier:
         done = self._line("effect.done", effect)
         if done is not None:
             return Observation(Seen(done.data["seen"]), done.data["detail"])
-        first = next(
-            (
-                line
-                for line in self.journal.find("effect.sending", effect.step)
-                if line.data["name"] == effect.name
-            ),
-            None,
-        )
-        if first is None or self._refused(effect):
+        doubtful = self._doubtful(effect)
+        if not doubtful:
             return None
-        found = self._watch(effect, datetime.fromisoformat(first.at))
+        failed = self._line("effect.failed", effect)
+        looked = (
+            failed is not None and failed.seq > doubtful[-1].seq
+        )  # it had its time to show: one look is enough
+        found = self._watch(effect, _left_at(doubtful[0]), 0.0 if looked else self.patience.observe_s)
         if found.seen in _REACHED:
             self._note(effect, "recovered", found)
             self._note(effect, "done", found)
             return found
-        answered = self._line("effect.answered", effect)
-        if found.seen is Seen.UNCLEAR or (answered is not None and answered.data["kind"] == "accepted"):
-            raise self._unknown(
-                effect,
-                f"{effect.name}: an earlier attempt was cut off, and the platform does not show what became of it ({found.detail})",
-            )
+        if self._leaves_open(effect, found):
+            reason = f"{effect.name}: an earlier attempt may have arrived, and the platform does not show what became of it ({found.detail})"
+            raise self._unknown(effect, reason)
         self._note(effect, "failed", found)  # settled: it may be sent again
         return None
 
@@ -145,29 +141,40 @@ class Carrier:
         permit = gate.permit(
             effect.name, step=effect.step, data={"before": effect.before, "inverse": effect.inverse}
         )
-        since = self.clock.now()
         try:
             effect.send(permit)
-        except OutcomeUnknown as exc:
-            found = self._watch(effect, since)
-            if found.seen is Seen.NOT_HAPPENED:
-                permit.failed(
-                    f"no clear answer ({exc.happened}), and not seen on the platform within {self.patience.observe_s:g} s"
-                )
-                return None
-            if found.seen is Seen.UNCLEAR:
-                raise self._unknown(effect, f"{exc.happened} {found.detail}") from exc
+        except JournalError:
+            raise  # it may have left: nothing is known of it, and nothing can be written down
         except RollbackError as exc:
-            permit.failed(exc.happened)
-            raise
+            found = self._after_trouble(effect, permit, exc)
+            if found is None:
+                return None
         else:
             found = Observation(Seen.RUNNING, "accepted by the platform")
         permit.done({"seen": found.seen.value, "detail": found.detail})
         return found
 
-    def _watch(self, effect: Effect, since: datetime) -> Observation:
+    def _after_trouble(self, effect: Effect, permit: Permit, exc: RollbackError) -> Observation | None:
+        """Find out whether it happened all the same, by this attempt or an earlier one; None: it may be sent again."""
+        doubtful = self._doubtful(effect)
+        if not doubtful:  # refused, or it never left
+            permit.failed(exc.happened)
+            raise exc
+        found = self._watch(effect, _left_at(doubtful[0]), self.patience.observe_s)
+        if found.seen in _REACHED:
+            return found
+        if self._leaves_open(effect, found):
+            raise self._unknown(effect, f"{exc.happened} {found.detail}") from exc
+        permit.failed(
+            f"{exc.happened} Not seen on the platform within {self.patience.observe_s:g} s: {found.detail}"
+        )
+        if not isinstance(exc, OutcomeUnknown):
+            raise exc
+        return None
+
+    def _watch(self, effect: Effect, since: datetime, for_s: float) -> Observation:
         """Ask the platform until it shows the effect, or the time to look is over."""
-        deadline = self.clock.monotonic() + self.patience.observe_s
+        deadline = self.clock.monotonic() + for_s
         for pause in pauses(self.patience.poll_first_s, self.patience.poll_max_s):
             found = self._observe(effect, since)
             self._note(effect, "observed", found)
@@ -182,22 +189,17 @@ class Carrier:
         except RollbackError as exc:
             return Observation(Seen.UNCLEAR, exc.happened)
 
-    def _refused(self, effect: Effect) -> bool:
-        """Say whether every attempt so far surely changed nothing: each was refused, or seen not to have happened."""
-        sendings = [
-            line
-            for line in self.journal.find("effect.sending", effect.step)
-            if line.data["name"] == effect.name
-        ]
-        failed = self._line("effect.failed", effect)
-        answered = self._line("effect.answered", effect)
-        if failed is not None and failed.seq > sendings[-1].seq:
-            return True
-        return (
-            answered is not None
-            and answered.seq > sendings[-1].seq
-            and answered.data["kind"] in ("refused", "not_sent")
+    def _doubtful(self, effect: Effect) -> tuple[Line, ...]:
+        """Return the attempts that may have arrived: neither refused nor held back."""
+        return in_doubt(self.journal.lines, RequestClass.EFFECT, effect.name)
+
+    def _leaves_open(self, effect: Effect, found: Observation) -> bool:
+        """Say whether it may still happen: the platform cannot be read, or has accepted it and does not show it."""
+        accepted = any(
+            line.data["name"] == effect.name and line.data["kind"] == "accepted"
+            for line in self.journal.find("effect.answered", effect.step)
         )
+        return found.seen is Seen.UNCLEAR or accepted
 
     def _line(self, event: str, effect: Effect) -> Line | None:
         return next(
@@ -223,3 +225,7 @@ class Carrier:
             "Production may or may not have moved. This run sends nothing more by itself.",
             "Look which deployment is live (Vercel dashboard, Deployments), then run this cell again: it asks the platform first.",
         )
+
+
+def _left_at(line: Line) -> datetime:
+    return datetime.fromisoformat(line.at)

@@ -2,7 +2,8 @@
 
 - No incident and run given: the one open run of this procedure and environment goes on, else one begins.
 - A headless drill without a run begins a new one; production insists on an incident.
-- The same run with other parameters is refused; a closed run is refused unless a new one is asked for.
+- A closed run is refused, and an incident whose run is closed too, unless a new one is asked for.
+- A run named and a new one asked for contradict each other: refused.
 - Nothing is written until the answer is known.
 """
 
@@ -53,11 +54,24 @@ def choose(archive: Archive, parameters: RunParameters, procedure: int, now: dat
         open_run = _the_open_one(archive, parameters, procedure)
         if open_run is not None:
             return _continue(open_run)
+        _refuse_a_second_run(archive, parameters, procedure)
     return _begin(archive, parameters, procedure, now)
 
 
 def _given(archive: Archive, parameters: RunParameters, procedure: int) -> Identity:
+    if parameters.new_run:
+        raise BadParameters(
+            f"run {parameters.run} is named, and new_run = True asks for another.",
+            _SAFE,
+            "Empty run to begin a new one, or set new_run = False to go on with that one.",
+        )
     found = archive.find(parameters.run)
+    if found.broken:
+        raise BadParameters(
+            f"run {found.run} cannot be read: {found.broken}.",
+            _SAFE,
+            "Keep its folder as it is, empty the parameter run and set new_run = True to begin another.",
+        )
     if parameters.incident and found.incident != parameters.incident:
         raise BadParameters(
             f"run {found.run} belongs to incident {found.incident}, not {parameters.incident}.",
@@ -93,6 +107,25 @@ def _the_open_one(archive: Archive, parameters: RunParameters, procedure: int) -
             "Set run to the one to go on with, or new_run = True for another.",
         )
     return found[0] if found else None
+
+
+def _refuse_a_second_run(archive: Archive, parameters: RunParameters, procedure: int) -> None:
+    """Refuse to go back once more by accident: the incident's run of this procedure is closed already."""
+    wanted = (parameters.incident, procedure, parameters.environment)
+    closed = next(
+        (
+            run
+            for run in archive.runs()
+            if run.is_closed and (run.incident, run.procedure, run.environment) == wanted
+        ),
+        None,
+    )
+    if closed is not None:
+        raise BadParameters(
+            f"run {closed.run} of incident {closed.incident} is closed ({closed.outcome}); a closed run is never changed.",
+            _SAFE,
+            "Set new_run = True to begin another run in this incident.",
+        )
 
 
 def _continue(found: RunFolder) -> Identity:

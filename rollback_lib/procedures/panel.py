@@ -1,7 +1,8 @@
 """The gate and the review tick as ipywidgets; each also leaves plain text that says who, when, what.
 
 - A panel returns at once; nothing waits in a cell.
-- The typed text starts empty and is handed to the gate as it is.
+- The typed text starts empty and is handed to the gate as it is; a wrong one is taken out again.
+- What fails in a click is said in the panel: nobody sees what a widget's callback raises.
 - What a widget shows is gone from a saved notebook; the plain text below it stays and is updated in place.
 """
 
@@ -10,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 
 from rollback_lib.consent.gates import Gate
+from rollback_lib.errors import RollbackError
 from rollback_lib.procedures.shown import Notice
 
 __all__ = ["gate_panel", "gate_text", "review_tick"]
@@ -48,14 +50,31 @@ def gate_panel(gate: Gate, facts: tuple[str, ...], *, by: str, now: Callable[[],
     said = widgets.HTML(f"Type <b>{escape(gate.ask.typed_wanted)}</b> to let this change production.")
 
     def clicked(_: object) -> None:
-        right = gate.confirm(typed.value, by=by, way="panel")
-        gate.look()
-        button.disabled = typed.disabled = right
-        said.value = escape(_answer(gate, right=right, by=by, at=now()))
-        plain.update(gate_text(gate, (*facts, _answer(gate, right=right, by=by, at=now()))))
+        try:
+            right = gate.confirm(typed.value, by=by, way="panel")
+            gate.look()
+        except RollbackError as exc:
+            answer = f"{now()}: {exc}"
+        else:
+            button.disabled = typed.disabled = right
+            answer = _answer(gate, right=right, by=by, at=now())
+            if not right:
+                typed.value = ""  # it is saved with the notebook, and may be anything
+        said.value = _lines(answer)
+        _update(plain, gate_text(gate, (*facts, *answer.splitlines())))
 
     button.on_click(clicked)
     display(widgets.VBox([said, widgets.HBox([typed, button])]))  # type: ignore[no-untyped-call]  # IPython has no types
+
+
+def _update(plain: DisplayHandle | None, text: Notice) -> None:
+    """Replace the plain text; without a notebook there is none to replace."""
+    if plain is not None:
+        plain.update(text)  # type: ignore[no-untyped-call]  # IPython's own method, without annotations
+
+
+def _lines(text: str) -> str:
+    return "<br>".join(escape(line) for line in text.splitlines())
 
 
 def _answer(gate: Gate, *, right: bool, by: str, at: str) -> str:
@@ -79,10 +98,15 @@ def review_tick(address: str, tick: Callable[[], None]) -> None:
     )
 
     def changed(change: dict[str, object]) -> None:
-        if change["new"]:
+        if not change["new"]:
+            return
+        try:
             tick()
+        except RollbackError as exc:
+            _update(plain, Notice("NOT recorded as reviewed", tuple(str(exc).splitlines())))
+        else:
             box.disabled = True
-            plain.update(Notice("Reviewed", (address,)))
+            _update(plain, Notice("Reviewed", (address,)))
 
     box.observe(changed, names="value")
     display(box)  # type: ignore[no-untyped-call]  # IPython has no types

@@ -23,7 +23,7 @@ class Listing:
     note: str = ""
 
     def __repr__(self) -> str:
-        shown = [self.columns, *self.rows[:LONGEST]]
+        shown = [tuple(map(_flat, row)) for row in (self.columns, *self.rows[:LONGEST])]
         widths = [max(len(row[i]) for row in shown) for i in range(len(self.columns))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -42,7 +42,7 @@ class Listing:
 
     def _after(self) -> list[str]:
         left = len(self.rows) - LONGEST
-        return ([f"... and {left} more"] if left > 0 else []) + ([self.note] if self.note else [])
+        return ([f"... and {left} more"] if left > 0 else []) + self.note.splitlines()
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class Notice:
             + "".join(f"<div>&nbsp;&nbsp;{escape(line)}</div>" for line in self.lines)
             + "</div>"
         )
+
+
+def _flat(cell: str) -> str:
+    """Keep a cell on its line."""
+    return " ".join(cell.split())
 
 
 def show(thing: object) -> None:

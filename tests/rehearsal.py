@@ -1,0 +1,118 @@
+"""Procedure 1 against a simulated company in this process: one clock for both, no socket, no waiting.
+
+The company is the real simulator, the procedure the real class; only the wire between them is short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+from conftest import FakeClock
+from parameters_project import project
+
+from rollback_lib.journal import FILE_NAME, Line, read_journal
+from rollback_lib.procedures import VercelRollback
+from rollback_lib.simulator import World, WorldSpec, app, sentry, slack, vercel
+from rollback_lib.simulator.faults import Door
+
+__all__ = ["GIVEN", "Rehearsal"]
+
+PORTS = {7401: ("vercel", vercel), 7402: ("sentry", sentry), 7403: ("slack", slack), 7404: ("app", app)}
+GIVEN = {
+    "mode": "headless",
+    "operator": "ana",
+    "severity": "P0",
+    "criterion": "P0.T1",
+    "reason": "Pages answer with errors",
+    "impact": "Members cannot sign in",
+    "issue_started_at": "-20m",
+    "confirm": "derrimut-platform",
+}
+
+
+class Rehearsal:
+    """A company, a project folder, and runs of procedure 1."""
+
+    def __init__(self, folder: Path, clock: FakeClock, spec: WorldSpec | None = None) -> None:
+        self.home, self.clock = project(folder), clock
+        self.begin(spec or WorldSpec())
+
+    def begin(self, spec: WorldSpec) -> None:
+        """Begin a new world at the same addresses, with no more of a past than the procedure looks at."""
+        self.world = World(spec.model_copy(update={"history_s": 1800.0, "traffic_rps": 20.0}), self.clock)
+        self.transport = _Short(self.world)
+        secrets = self.home / ".secrets" / "drill.env"
+        secrets.parent.mkdir(exist_ok=True)
+        tokens = {
+            token.name: token.value
+            for token in spec.tokens
+            if token.name.isupper() and token.name != "SLACK_WEBHOOK_URL"
+        }
+        secrets.write_text("".join(f"{name}={value}\n" for name, value in tokens.items()), encoding="utf-8")
+        secrets.chmod(0o600)
+
+    def open(self, **given: Any) -> VercelRollback:
+        """Open the notebook's procedure with headless parameters."""
+        return VercelRollback.open({**GIVEN, **given}, clock=self.clock, transport=self.transport)
+
+    def role(self, name: str) -> str:
+        """Return a deployment of the company by its part in the past: bad, stable, hotfix, ..."""
+        return self.world.hosting.roles[name]
+
+    def live(self) -> set[str | None]:
+        """Return what the production domains serve."""
+        return set(self.world.outcome_view().live.values())
+
+    def sent(self, path: str, service: str = "vercel") -> list[Any]:
+        """Return the world's ledger entries of changing requests whose path holds a text."""
+        return [
+            entry
+            for entry in self.world.ledger.entries()
+            if entry.service == service and entry.changes and path in entry.path
+        ]
+
+    @staticmethod
+    def lines(rollback: VercelRollback) -> tuple[Line, ...]:
+        """Return the run's journal as it stands on disk."""
+        reading = read_journal(rollback.folder / FILE_NAME)
+        assert reading.defect is None
+        return reading.lines
+
+    @staticmethod
+    def restart(rollback: VercelRollback) -> None:
+        """Let go of the run, as a kernel that ends does."""
+        rollback.before_seal()
+        rollback.journal.release()
+
+
+class _Short(httpx.BaseTransport):
+    """Takes each request straight to the service of its port."""
+
+    def __init__(self, world: World) -> None:
+        self._doors = {
+            port: Door(world, name, module.make_app(world), sleep=_no_time)
+            for port, (name, module) in PORTS.items()
+        }
+        self._runner, self._one_at_a_time = asyncio.Runner(), threading.Lock()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        with self._one_at_a_time:
+            try:
+                return self._runner.run(self._answer(request))
+            except RuntimeError as exc:
+                if "connection to cut" not in str(exc):
+                    raise
+                raise httpx.ReadError("connection reset by peer", request=request) from exc
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        copy = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+        answer = await httpx.ASGITransport(self._doors[request.url.port]).handle_async_request(copy)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+
+async def _no_time(_: float) -> None:
+    """Let no time pass."""

@@ -1,0 +1,424 @@
+"""Procedure 1 as a whole, good day and bad days: what is claimed, what is on disk, what is true in the world."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import FakeClock
+from rehearsal import Rehearsal
+
+from rollback_lib.errors import (
+    BadParameters,
+    CheckFailed,
+    GateClosed,
+    NotApplied,
+    OutcomeUnknown,
+    PlanViolation,
+    RollbackError,
+    Unreachable,
+)
+from rollback_lib.evidence.record import verify_record
+from rollback_lib.procedures import VercelRollback
+from rollback_lib.simulator import Broken, Fault, Jobs, WorldSpec
+
+
+@pytest.fixture
+def company(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Rehearsal:
+    found = Rehearsal(tmp_path, clock)
+    monkeypatch.setenv("ROLLBACK_HOME", str(found.home))
+    return found
+
+
+def to_gate(rollback: VercelRollback):
+    rollback.access_dashboard()
+    rollback.go_to_deployments()
+    stable = rollback.identify_stable_deployment()
+    rollback.review(stable)
+    rollback.gate("P1.G1", stable)
+    return stable
+
+
+def all_cells(rollback: VercelRollback):
+    stable = to_gate(rollback)
+    rollback.monitor(rollback.move_production(stable))
+    rollback.verify(stable)
+    return rollback.close()
+
+
+def record_of(rollback: VercelRollback) -> dict:
+    return json.loads((rollback.folder / "record.json").read_text(encoding="utf-8"))
+
+
+def events(company: Rehearsal, rollback: VercelRollback) -> list[str]:
+    return [line.event for line in company.lines(rollback)]
+
+
+def test_good_day_is_verified_and_production_is_on_the_last_stable_deployment(company: Rehearsal):
+    """A P0 rollback ends verified, moves every production domain once and leaves a record that verifies."""
+    rollback = company.open()
+    all_cells(rollback)
+    assert record_of(rollback)["outcome"]["outcome"] == "verified"
+    assert company.live() == {company.role("stable")}
+    assert company.world.outcome_view().auto_assign is False
+    assert len(company.sent("/rollback/")) == 1
+    assert verify_record(rollback.folder).ok
+
+
+def test_every_changing_request_of_the_world_has_its_line_before_it(company: Rehearsal):
+    """Each changing request in the ledger stands in the journal as sent, and none but those."""
+    rollback = company.open()
+    all_cells(rollback)
+    sent = [
+        (line.data["method"], line.data["path"].partition("?")[0])
+        for line in company.lines(rollback)
+        if line.event.endswith(".sending")
+    ]
+    seen = [
+        (entry.method, entry.path.partition("?")[0])
+        for entry in company.world.ledger.entries()
+        if entry.changes
+    ]
+    assert len(seen) > 3
+    assert seen == sent
+
+
+def test_alert_comes_before_the_effect_and_the_follow_up_after_it(company: Rehearsal):
+    """The plan's messages stand in the channel, filled, in the right order, leads notified for severity P0."""
+    rollback = company.open()
+    all_cells(rollback)
+    order = [(line.event, line.data.get("name", "")) for line in company.lines(rollback)]
+    alert = order.index(("prepare.done", "message alert"))
+    effect = next(i for i, (event, _) in enumerate(order) if event == "effect.sending")
+    follow_up = order.index(("prepare.done", "message follow-up"))
+    assert alert < effect < follow_up
+    texts = [
+        line.data["text"]
+        for line in company.lines(rollback)
+        if line.event == "prepare.intent" and "text" in line.data
+    ]
+    assert f"Action: Rolling back to deployment {company.role('stable')}" in texts[0]
+    assert "<@U0LEE>" in texts[0]
+    assert "<@U0CAT>" in texts[0]
+    assert "<@U0ANA>" in texts[1]  # severity P0: the on-call engineer is told too
+    assert not any("[" in text and "]" in text for text in texts)
+
+
+def test_severity_p1_waits_for_the_engineering_lead(company: Rehearsal):
+    """With the lead's ✅ the gate opens, and the log names who approved."""
+    rollback = company.open(severity="P1", criterion="P1.T3")
+    all_cells(rollback)
+    assert record_of(rollback)["outcome"]["log"]["Approved By"] == "Lee Lead"
+    assert company.live() == {company.role("stable")}
+
+
+def test_severity_p1_without_approval_is_refused_and_goes_on_when_it_is_there(company: Rehearsal):
+    """No approval: refused, nothing sent; the same run goes on once the lead has reacted, asking once only."""
+    company.begin(WorldSpec(personas=()))
+    rollback = company.open(severity="P1", criterion="P1.T3")
+    stable = to_gate(rollback)
+    with pytest.raises(GateClosed, match="engineering lead"):
+        rollback.move_production(stable)
+    assert record_of(rollback)["outcome"]["outcome"] == "refused"
+    assert company.sent("/rollback/") == []
+    run, asked = rollback.journal.run, next(rollback.journal.find("approval.requested"))
+    company.restart(rollback)
+
+    company.world.slack.react("U0LEE", asked.data["channel"], asked.data["ts"], "white_check_mark")
+    again = company.open(severity="P1", criterion="P1.T3", run=run)
+    all_cells(again)
+    assert company.live() == {company.role("stable")}
+    assert sum(event == "approval.requested" for event in events(company, again)) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        pytest.param({"severity": ""}, "severity is not set", id="no severity"),
+        pytest.param(
+            {"severity": "P0", "criterion": ""}, "needs a claimed criterion", id="P0 without criterion"
+        ),
+        pytest.param({"severity": "P2", "criterion": ""}, "prefers a hotfix", id="P2"),
+        pytest.param({"confirm": ""}, "has not been typed", id="nothing typed"),
+        pytest.param({"confirm": "Derrimut-platform"}, "has not been typed", id="other case"),
+        pytest.param({"confirm": {"P1.G2": "derrimut-platform"}}, "has not been typed", id="another gate"),
+        pytest.param({"reason": " "}, "reason is empty", id="no reason"),
+        pytest.param({"dry_run": True}, "dry run", id="dry run"),
+    ],
+)
+def test_closed_gate_lets_nothing_through(company: Rehearsal, given: dict, says: str):
+    """Whatever is missing, the step refuses, the outcome is refused, and nothing that changes anything left."""
+    rollback = company.open(**given)
+    stable = to_gate(rollback)
+    with pytest.raises(GateClosed, match=says):
+        rollback.move_production(stable)
+    assert record_of(rollback)["outcome"]["outcome"] == "refused"
+    assert [entry for entry in company.world.ledger.entries() if entry.changes] == []
+
+
+def test_step_out_of_order_sends_nothing(company: Rehearsal):
+    """A later step before an earlier one is refused by name, and not a single request leaves for it."""
+    rollback = company.open()
+    rollback.before_seal()
+    before = len(company.world.ledger.entries())
+    with pytest.raises(PlanViolation, match="P1.S1"):
+        rollback.go_to_deployments()
+    assert len(company.world.ledger.entries()) == before
+
+
+def test_run_all_again_after_a_restart_sends_nothing_twice(company: Rehearsal):
+    """Restart kernel and run all: every step returns what is recorded, production is told once."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+    moved = rollback.move_production(stable)
+    company.restart(rollback)
+
+    again = company.open(run=rollback.journal.run)
+    assert to_gate(again) == stable
+    assert again.move_production(stable) == moved
+    again.monitor(moved)
+    again.verify(stable)
+    again.close()
+    assert len(company.sent("/rollback/")) == 1
+    assert len(company.sent("chat.postMessage", "slack")) == len(
+        {line.data["name"] for line in company.lines(again) if line.event == "prepare.done"}
+    )
+
+
+def test_other_parameters_are_refused_but_empty_ones_may_be_filled_in(company: Rehearsal):
+    """A run goes on with the same parameters only; what was empty may be said later, what was said may not change."""
+    rollback = company.open(severity="", criterion="")
+    run = rollback.journal.run
+    company.restart(rollback)
+    again = company.open(run=run)
+    company.restart(again)
+    with pytest.raises(BadParameters, match="severity"):
+        company.open(run=run, severity="P1", criterion="")
+
+
+def test_closed_run_is_refused(company: Rehearsal):
+    """A closed run is never changed."""
+    rollback = company.open()
+    all_cells(rollback)
+    company.restart(rollback)
+    with pytest.raises(BadParameters, match="closed"):
+        company.open(run=rollback.journal.run)
+
+
+def spec(**fault) -> WorldSpec:
+    return WorldSpec(faults=(Fault(service="vercel", method="POST", path="*/rollback/*", **fault),))
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "empty_body"])
+def test_lost_answer_is_found_on_the_platform_and_not_sent_again(company: Rehearsal, kind: str):
+    """The answer is lost, the change was made: observed, verified, one request in the ledger."""
+    company.begin(spec(kind=kind))
+    all_cells(company.open())
+    assert len(company.sent("/rollback/")) == 1
+    assert company.live() == {company.role("stable")}
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "500", "503"])
+def test_answer_lost_before_anything_happened_is_looked_for_then_sent_again(company: Rehearsal, kind: str):
+    """Nothing happened on the platform: seen so, then sent once more as a new attempt with its own intent."""
+    company.begin(spec(kind=kind))
+    rollback = company.open()
+    all_cells(rollback)
+    assert [entry.applied for entry in company.sent("/rollback/")] == [False, True]
+    order = [event for event in events(company, rollback) if event.startswith("effect.")]
+    assert order.index("effect.observed") < len(order) - 1 - order[::-1].index("effect.sending")
+
+
+@pytest.mark.parametrize("with_retry_after", [True, False])
+def test_too_many_requests_is_waited_out_and_sent_again(company: Rehearsal, with_retry_after: bool):
+    """429 means not applied: after its wait the effect is a new journaled attempt."""
+    company.begin(spec(kind="429", with_retry_after=with_retry_after))
+    rollback = company.open()
+    all_cells(rollback)
+    assert [entry.applied for entry in company.sent("/rollback/")] == [False, True]
+    attempts = [line.data["attempt"] for line in company.lines(rollback) if line.event == "effect.sending"]
+    assert attempts == [1, 2]
+
+
+def test_refused_by_the_platform_changes_nothing_and_says_so(company: Rehearsal):
+    """403 on the rollback: failed, production as it was, one request."""
+    company.begin(spec(kind="deny"))
+    rollback = company.open()
+    stable = to_gate(rollback)
+    with pytest.raises(NotApplied):
+        rollback.move_production(stable)
+    assert record_of(rollback)["outcome"]["outcome"] == "failed"
+    assert company.live() == {company.role("bad")}
+    assert len(company.sent("/rollback/")) == 1
+
+
+@pytest.mark.parametrize("kind", ["job_failed", "partial"])
+def test_job_that_fails_says_where_each_domain_is(company: Rehearsal, kind: str):
+    """A failed job is failed, with every domain's place; nothing is called success."""
+    company.begin(spec(kind=kind))
+    rollback = company.open()
+    stable = to_gate(rollback)
+    moved = rollback.move_production(stable)
+    with pytest.raises(CheckFailed, match="failed") as caught:
+        rollback.monitor(moved)
+    assert "derrimut247.drill →" in caught.value.state
+    assert ("(moved)" in caught.value.state) == (kind == "partial")
+    assert record_of(rollback)["outcome"]["outcome"] == "failed"
+
+
+def test_skipped_job_is_not_success(company: Rehearsal):
+    """Skipped means nothing moved."""
+    company.begin(spec(kind="job_skipped"))
+    rollback = company.open()
+    stable = to_gate(rollback)
+    with pytest.raises(CheckFailed, match="skipped"):
+        rollback.monitor(rollback.move_production(stable))
+    assert company.live() == {company.role("bad")}
+
+
+def test_stuck_job_is_unknown_and_can_be_watched_further(company: Rehearsal):
+    """A job that never ends is unknown, not failed and not done; running the cell again sends nothing."""
+    company.begin(spec(kind="job_stuck"))
+    rollback = company.open()
+    stable = to_gate(rollback)
+    moved = rollback.move_production(stable)
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            rollback.monitor(moved)
+    assert record_of(rollback)["outcome"]["outcome"] == "unknown"
+    assert len(company.sent("/rollback/")) == 1
+
+
+def test_colleague_promoting_meanwhile_is_never_taken_for_ours(company: Rehearsal):
+    """Somebody else's job over ours: the run does not say that its own has happened."""
+    company.begin(spec(kind="concurrent_promote", delay_s=0.0))
+    rollback = company.open()
+    stable = to_gate(rollback)
+    with pytest.raises(RollbackError) as caught:
+        rollback.monitor(rollback.move_production(stable))
+    assert isinstance(caught.value, OutcomeUnknown | CheckFailed)
+    assert record_of(rollback)["outcome"]["outcome"] in ("unknown", "failed")
+
+
+def test_world_moved_between_gate_and_effect_closes_the_gate(company: Rehearsal):
+    """Production moved after the gate was shown: nothing is sent."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+    company.world.hosting.auto_assign = False
+    company.world.hosting.project.auto_assign = False
+    with pytest.raises(GateClosed, match="auto-assign"):
+        rollback.move_production(stable)
+    assert company.sent("/rollback/") == []
+
+
+def test_slack_down_does_not_hold_up_the_rollback(company: Rehearsal):
+    """Every Slack request fails: the rollback is verified, the missing messages are said."""
+    faults = (Fault(service="slack", kind="503", nth={"from": 1}),)
+    company.begin(WorldSpec(faults=faults))
+    rollback = company.open()
+    result = all_cells(rollback)
+    assert company.live() == {company.role("stable")}
+    assert "NOT posted to Slack" in repr(result)
+
+
+def test_sentry_down_is_completed_unverified(company: Rehearsal):
+    """No error rate: the rollback is done, but nothing unknown is called verified."""
+    company.begin(WorldSpec(faults=(Fault(service="sentry", kind="503", nth={"from": 1}),)))
+    rollback = company.open()
+    stable = to_gate(rollback)
+    rollback.monitor(rollback.move_production(stable))
+    rollback.verify(stable)
+    with pytest.raises(CheckFailed, match="completed_unverified"):
+        rollback.close()
+    assert record_of(rollback)["outcome"]["outcome"] == "completed_unverified"
+    assert company.live() == {company.role("stable")}
+
+
+def test_cause_outside_the_frontend_is_failed_after_the_rollback(company: Rehearsal):
+    """The rolled-back deployment is as bad: failed, and production stays pinned on it."""
+    company.begin(WorldSpec(broken=Broken(cause="outside")))
+    rollback = company.open()
+    stable = to_gate(rollback)
+    rollback.monitor(rollback.move_production(stable))
+    with pytest.raises(CheckFailed):
+        rollback.verify(stable)
+    assert record_of(rollback)["outcome"]["outcome"] == "failed"
+
+
+def test_deployment_bad_on_its_own_address_is_passed_over(company: Rehearsal):
+    """The newest older deployment is broken too: the one before it is chosen, and that is said."""
+    company.begin(WorldSpec(broken=Broken(also_broken=1)))
+    rollback = company.open()
+    stable = to_gate(rollback)
+    assert stable.deployment.id == company.world.expected_target()
+    assert any("bad on its own address" in note for note in stable.notes)
+
+
+@pytest.mark.parametrize("role", ["bad", "hotfix", "preview", "failed", "other_project"])
+def test_unfit_deployment_asked_for_is_refused_with_its_reason(company: Rehearsal, role: str):
+    """What misleads is never gone back to, even when it is asked for by name."""
+    rollback = company.open(
+        deployment=company.role(role) if role in company.world.hosting.roles else "dpl_unknown"
+    )
+    rollback.access_dashboard()
+    rollback.go_to_deployments()
+    with pytest.raises(BadParameters, match="cannot be gone back to"):
+        rollback.identify_stable_deployment()
+    assert record_of(rollback)["outcome"]["outcome"] == "failed"
+
+
+def test_time_of_the_issue_is_read_from_the_error_rate(company: Rehearsal):
+    """Not told when it began, the run reads it from Sentry and finds the same suspect."""
+    rollback = company.open(issue_started_at="")
+    stable = to_gate(rollback)
+    assert stable.issue_from.startswith("from the error rate")
+    assert stable.suspect.deployment.id == company.role("bad")
+
+
+def test_pin_lost_before_close_fails_the_outcome(company: Rehearsal):
+    """Somebody switched auto-assign on again: the run is closed as failed."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+    rollback.monitor(rollback.move_production(stable))
+    rollback.verify(stable)
+    company.world.hosting.project.auto_assign = True
+    with pytest.raises(CheckFailed, match="auto-assign on"):
+        rollback.close()
+    assert record_of(rollback)["outcome"]["outcome"] == "failed"
+
+
+def test_promote_moves_production_and_leaves_auto_assign_on(company: Rehearsal):
+    """By parameter a real promote is sent instead of an instant rollback."""
+    rollback = company.open(method="promote")
+    all_cells(rollback)
+    assert company.live() == {company.role("stable")}
+    assert company.world.outcome_view().auto_assign is True
+    assert company.sent("/rollback/") == []
+
+
+def test_token_refused_says_where_it_came_from(company: Rehearsal, monkeypatch: pytest.MonkeyPatch):
+    """A wrong token is an error that names its source, never the token."""
+    monkeypatch.setenv("VERCEL_TOKEN", "vck_wrong_token_0123456789")
+    rollback = company.open()
+    with pytest.raises(Unreachable, match="environment variable VERCEL_TOKEN") as caught:
+        rollback.access_dashboard()
+    assert "vck_wrong" not in str(caught.value)
+
+
+def test_no_token_stands_in_any_file_of_the_run(company: Rehearsal):
+    """No file of a run holds a secret or a phone number."""
+    rollback = company.open()
+    all_cells(rollback)
+    secrets = [token.value for token in company.world.spec.tokens if token.name != "member"]
+    secrets += [person.phone for person in rollback.session.resolved.contacts.people.values()]
+    for path in rollback.folder.rglob("*"):
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        assert not [secret for secret in secrets if secret in text], path
+
+
+def test_slow_job_is_waited_for(company: Rehearsal):
+    """A job of some seconds is polled to its end."""
+    company.begin(WorldSpec(jobs=Jobs(pending_s=2, running_s=4)))
+    all_cells(company.open())
+    assert company.live() == {company.role("stable")}
