@@ -267,6 +267,18 @@ def test_limited_read_beyond_the_deadline_gives_up_at_once(clock):
     assert len(platform.seen) == 1
 
 
+@pytest.mark.parametrize("header", ["retry-after", "x-ratelimit-reset"])
+@pytest.mark.parametrize("number", ["999999999999999", "1e300", "-5"])
+def test_absurd_wait_is_survived(clock, header, number):
+    """A wait beyond any calendar ends the read or the change like a long one; one in the past is no wait."""
+    api, _ = scripted(clock, httpx.Response(429, headers={header: number}))
+    with pytest.raises(Unreachable):
+        api.read("GET", "/things")
+    with pytest.raises(NotApplied):
+        send(api, Pass())
+    assert sum(clock.slept) < 10
+
+
 def test_reset_header_of_another_answer_means_nothing(clock):
     """Limited endpoints name their reset on every answer; a 500 is retried soon all the same."""
     api, _ = scripted(clock, ok({}, 500, x_ratelimit_reset=str(int(BEGAN.timestamp()) + 20)), ok({}))
@@ -444,6 +456,39 @@ def test_change_without_connection_is_unreachable_and_not_sent(clock, fault):
     assert permit.kinds == ["not_sent"]
     assert len(platform.seen) == 1
     assert "did not leave" in caught.value.state
+
+
+def test_connection_that_took_all_the_time_is_not_sent(clock):
+    """What could only be answered too late does not leave."""
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        clock.advance(LIMITS.request_timeout_s)
+        request.extensions["trace"]("http11.send_request_headers.started", {})
+        raise AssertionError("it left")
+
+    api, _ = scripted(clock, slow)
+    permit = Pass()
+    with pytest.raises(Unreachable, match="took all the time"):
+        send(api, permit)
+    assert permit.kinds == ["not_sent"]
+
+
+def test_each_phase_gets_what_the_ones_before_left_over(clock):
+    """Connecting, sending and waiting together have one timeout, not one each."""
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        clock.advance(4)
+        request.extensions["trace"]("http11.send_request_headers.started", {})
+        left.append(request.extensions["timeout"]["write"])
+        clock.advance(3)
+        request.extensions["trace"]("http11.receive_response_headers.started", {})
+        left.append(request.extensions["timeout"]["read"])
+        return httpx.Response(201)
+
+    left: list[float] = []
+    api, _ = scripted(clock, slow)
+    send(api, Pass())
+    assert left == [6, 3]
 
 
 @pytest.mark.parametrize("fault", unanswered(), ids=repr)

@@ -59,6 +59,21 @@ def test_public_address_keeps_its_prefix_and_gets_no_secret():
         assert request.headers["cache-control"] == "no-cache"
 
 
+def test_path_with_a_query_is_asked_with_it():
+    """A page may be told apart by its query; a fragment never leaves."""
+    app, platform = client(ok())
+    app.page("/membership?tier=gold%20plus&x=#prices", "y")
+    assert platform.last.url.raw_path == b"/gym/membership?tier=gold%20plus&x="
+
+
+def test_path_with_dots_is_bad_parameters():
+    """A path that leads elsewhere is refused before anything is sent."""
+    app, platform = client(ok())
+    with pytest.raises(BadParameters):
+        app.page("/a/../b", "y")
+    assert platform.seen == []
+
+
 @pytest.mark.parametrize(
     ("template", "address"),
     [

@@ -19,6 +19,7 @@ from typing import Any
 __all__ = ["Reply", "answered", "cut", "parse", "told_wait_s", "words_of"]
 
 WORDS_LIMIT = 300  # characters of the platform's own text that an error repeats
+LONGEST_WAIT_S = 366 * 86400.0  # nobody waits that long; what is told beyond it cannot be written as a date
 SHORTEST_LIMIT_WAIT_S = 1.0  # a window that ends "now" by its own clock has not ended yet by ours
 NOTHING_SAID = "no text"
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
@@ -89,7 +90,7 @@ def cut(text: str) -> str:
 
 
 def told_wait_s(reply: Reply, now: datetime, *, limited: bool) -> float | None:
-    """Return how long the platform asks to wait, in seconds; None: it does not say.
+    """Return how long the platform asks to wait, in seconds, up to a year; None: it does not say.
 
     Args:
         reply: The answer.
@@ -97,21 +98,28 @@ def told_wait_s(reply: Reply, now: datetime, *, limited: bool) -> float | None:
         limited: It refused as asked too often; the reset headers also come with other answers, and mean nothing there.
     """
     now = _http_date(reply.headers.get("date", "")) or now
+    told = _retry_after_s(reply, now)
+    if told is None and limited:
+        told = _until_reset_s(reply, now)
+    return None if told is None else min(LONGEST_WAIT_S, max(0.0, told))
+
+
+def _retry_after_s(reply: Reply, now: datetime) -> float | None:
     after = reply.headers.get("retry-after", "").strip()
     seconds, instant = _number(after), _http_date(after)
-    if seconds is not None:
-        return max(0.0, seconds)
-    if instant is not None:
-        return max(0.0, (instant - now).total_seconds())
+    if seconds is None and instant is not None:
+        return (instant - now).total_seconds()
+    return seconds
+
+
+def _until_reset_s(reply: Reply, now: datetime) -> float | None:
     resets = (
         _number(reply.headers.get("x-ratelimit-reset")),
         _number(reply.headers.get("x-sentry-rate-limit-reset")),
         _number(_limit_in(reply.json).get("reset")),
     )
-    known = [reset for reset in resets if reset is not None]
-    if not limited or not known:
-        return None
-    return max(SHORTEST_LIMIT_WAIT_S, known[0] - now.timestamp())
+    first = next((reset for reset in resets if reset is not None), None)
+    return None if first is None else max(SHORTEST_LIMIT_WAIT_S, first - now.timestamp())
 
 
 def _said(value: Any) -> str:

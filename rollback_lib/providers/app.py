@@ -12,7 +12,7 @@ import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
@@ -150,7 +150,15 @@ class AppClient:
         return PageReading(path, reply.status, _shows(reply.text, marker), shut, reply.elapsed_s)
 
     def _get(self, path: str, deployment: str | None) -> Reply:
-        return self._api(deployment).read("GET", path, also=_ANY_REFUSAL)
+        bare, _, query = path.partition("#")[0].partition("?")
+        if {".", ".."} & set(bare.split("/")):
+            raise BadParameters(
+                f"{path!r} is not a path of the app: it has dots that lead elsewhere.",
+                "Nothing was sent.",
+                "Correct the path in the parameters (app.*_path, app.pages).",
+            )
+        params = parse_qsl(query, keep_blank_values=True)
+        return self._api(deployment).read("GET", bare, params=params, also=_ANY_REFUSAL)
 
     def _api(self, deployment: str | None) -> Api:
         base = self._base(deployment)
