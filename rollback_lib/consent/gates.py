@@ -3,7 +3,9 @@
 - A gate returns at once; it opens by the typed name of the target and, where the plan asks, by approvals.
 - What it lets through is named by a digest of the effect and of the state it was decided on;
   if either moved since, the gate no longer opens.
-- The typed text is never prefilled and compared exactly.
+- The typed text is never prefilled and compared exactly; where the target has no name, nothing opens.
+- An approval counts for its gate, its role and its digest, until it expires.
+- Nobody is asked for an approval that could not open the gate anyway.
 - Only an open gate gives a permit, and a permit asks its gate again before each request leaves.
 - Everything shown, typed and approved is in the journal before it counts.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from rollback_lib.consent.policy import Demand
@@ -20,6 +23,8 @@ from rollback_lib.journal import Intent, Journal
 from rollback_lib.model import GateId, RequestClass, Sending, digest_of
 
 __all__ = ["Approval", "Ask", "Gate", "Permit"]
+
+TYPED_LIMIT = 80  # characters of a wrong text that are kept
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Approval:
     way: str  # slack
     seen_at: str  # ISO 8601
     permalink: str = ""
+    expires_at: str = ""  # ISO 8601; empty: it counts as long as its digest does
 
 
 @dataclass
@@ -67,6 +73,9 @@ class Gate:
     )
     _typed_by: str = ""
     _approvals: list[Approval] = field(default_factory=list)
+    _reasons: dict[str, str] = field(
+        default_factory=dict
+    )  # role -> why there was no approval at the last look
     _opened: bool = False
 
     def show(self) -> None:
@@ -87,12 +96,12 @@ class Gate:
 
     def confirm(self, typed: str, *, by: str, way: str) -> bool:
         """Take the typed text; only the target's exact name counts. Return whether it did."""
-        if typed != self.ask.typed_wanted:
-            self.journal.append(
-                "gate.mistyped",
-                step=self.ask.gate,
-                data={"gate": self.ask.gate, "typed": typed[:80], "way": way},
-            )
+        if not typed or typed != self.ask.typed_wanted:
+            kept = self.journal.redactor.redact(typed)[
+                :TYPED_LIMIT
+            ]  # a cut secret would not be known any more
+            data = {"gate": self.ask.gate, "typed": kept, "way": way}
+            self.journal.append("gate.mistyped", step=self.ask.gate, data=data)
             return False
         if not self._typed_by:
             self._typed_by = by
@@ -102,20 +111,18 @@ class Gate:
 
     def look(self) -> None:
         """Ask once for each approval that is still missing, and open if nothing is."""
-        for role in self.demand.roles:
-            if self.collect is not None and not any(approval.role == role for approval in self._approvals):
-                approval, _ = self.collect(self.ask, role)
-                if approval is not None and approval.digest == self.ask.digest:
-                    self._approvals.append(approval)
+        if not self.demand.refusals and not self.dry_run:
+            for role in self._unapproved():
+                self._ask_for(role)
         if not self._opened and not self._closed_by():
-            self._opened = True
             data = {
                 "gate": self.ask.gate,
                 "digest": self.ask.digest,
-                "approvals": [vars(approval) for approval in self._approvals],
+                "approvals": [vars(approval) for approval in self._counting()],
                 "policy": self.demand.rule,
             }
             self.journal.append("gate.opened", step=self.ask.gate, data=data)
+            self._opened = True  # only once it is on disk
 
     def missing(self) -> tuple[str, ...]:
         """Say what keeps the gate closed; empty when it is open."""
@@ -136,7 +143,7 @@ class Gate:
     @property
     def approvers(self) -> tuple[str, ...]:
         """Return who approved, as people are named."""
-        return tuple(approval.person for approval in self._approvals)
+        return tuple(approval.person for approval in self._counting())
 
     def require_open(self) -> None:
         """Let pass, or refuse naming what is missing.
@@ -159,7 +166,7 @@ class Gate:
         moved = [
             f"{key}: was {self.ask.state.get(key)!r}, is {state.get(key)!r}"
             for key in sorted({*state, *self.ask.state})
-            if state.get(key) != self.ask.state.get(key)
+            if _part(state, key) != _part(self.ask.state, key)
         ]
         self.journal.append(
             "gate.refused", step=self.ask.gate, data={"gate": self.ask.gate, "missing": moved}
@@ -190,20 +197,51 @@ class Gate:
         self.require_open()
         return Permit(self, name, step, data)
 
+    def _ask_for(self, role: str) -> None:
+        """Look for one approval, and remember why there is none."""
+        if self.collect is None:
+            return
+        found, reason = self.collect(self.ask, role)
+        self._reasons[role] = reason
+        if found is not None and found.role == role and self._counts(found):
+            self._approvals.append(found)
+
+    def _counts(self, approval: Approval) -> bool:
+        return (approval.gate, approval.digest) == (
+            self.ask.gate,
+            self.ask.digest,
+        ) and not self._expired(approval)
+
+    def _expired(self, approval: Approval) -> bool:
+        ends = approval.expires_at
+        return bool(ends) and self.journal.clock.now() > datetime.fromisoformat(ends)
+
+    def _counting(self) -> tuple[Approval, ...]:
+        return tuple(approval for approval in self._approvals if self._counts(approval))
+
+    def _unapproved(self) -> tuple[str, ...]:
+        approved = {approval.role for approval in self._counting()}
+        return tuple(role for role in self.demand.roles if role not in approved)
+
     def _closed_by(self) -> tuple[str, ...]:
+        wanted = self.ask.typed_wanted
         missing = list(self.demand.refusals)
         if self.dry_run:
             missing.append("this is a dry run: it gives no permit for effects")
-        if not self._typed_by:
-            missing.append(
-                f"the name {self.ask.typed_wanted!r} has not been typed (headless: the parameter confirm)"
-            )
-        approved = {approval.role for approval in self._approvals}
-        words = "no approval by the {} yet (✅ on the request in the incidents channel)"
-        missing.extend(
-            words.format(role.replace("_", " ")) for role in self.demand.roles if role not in approved
-        )
+        if not wanted:
+            missing.append("the platform gives no name for the target, so nothing can be typed to open it")
+        elif not self._typed_by:
+            missing.append(f"the name {wanted!r} has not been typed (headless: the parameter confirm)")
+        missing.extend(self._unapproved_because(role) for role in self._unapproved())
         return tuple(missing)
+
+    def _unapproved_because(self, role: str) -> str:
+        words = role.replace("_", " ")
+        old = next((one for one in self._approvals if one.role == role and self._expired(one)), None)
+        if old is not None:
+            return f"the approval by the {words}, {old.person}, counted until {old.expires_at}"
+        reason = self._reasons.get(role) or "✅ on the request in the incidents channel"
+        return f"no approval by the {words} yet ({reason})"
 
 
 class Permit(Intent):
@@ -225,3 +263,8 @@ class Permit(Intent):
         """
         self.gate.require_open()
         super().admit(sending)
+
+
+def _part(state: dict[str, Any], key: str) -> str:
+    """Return one part of a state as the digest sees it; a part that is not there differs from an empty one."""
+    return digest_of([state[key]] if key in state else [])
