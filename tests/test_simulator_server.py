@@ -262,3 +262,11 @@ def test_default_ports_are_those_of_the_drill_file():
     """parameters/drill.yaml and the simulator name the same addresses."""
     assert (DEFAULT_PORTS.host, DEFAULT_PORTS.control, DEFAULT_PORTS.app) == ("127.0.0.1", 7400, 7404)
     assert (DEFAULT_PORTS.vercel, DEFAULT_PORTS.sentry, DEFAULT_PORTS.slack) == (7401, 7402, 7403)
+
+
+def test_past_is_made_while_nobody_asks():
+    """After a moment the visitors of the whole history are there, and answers come in between."""
+    with serve(WorldSpec(traffic_rps=1, history_s=600)) as served:
+        made = served.world._traffic._blocks
+        assert any(len(made) == 10 or project_of(served).is_error for _ in range(5_000))
+        assert sorted(made) == list(range(-10, 0))

@@ -33,6 +33,7 @@ __all__ = ["DEFAULT_PORTS", "Ports", "Serving", "serve", "start"]
 
 _NOTHING_RUNS = "No world is being served by this command."
 _STOP_S = 5.0  # for the thread to end; it takes a fraction of a second
+_SETTLED_S = 0.3  # a world that lives no longer needs no past
 _OWNER_ONLY = 0o600
 _OWNER_FOLDER = 0o700
 _MAKERS: dict[Service, Callable[[World], ASGIApp]] = {
@@ -193,7 +194,23 @@ class Serving:
         ]
         await asyncio.gather(*(server.up.wait() for server in self._servers.values()))
         self._ready.set()
+        remembering = asyncio.create_task(self._remember())
         await asyncio.gather(*serving)
+        remembering.cancel()
+
+    async def _remember(self) -> None:
+        """Make up the past between the requests, so that no client has to wait for an hour of visitors."""
+        known: World | None = None
+        while True:
+            await asyncio.sleep(_SETTLED_S)
+            if known is self._world:
+                continue
+            known = self._world
+            for since_ms, until_ms in known.past_minutes():
+                if known is not self._world:
+                    break
+                known.spans(since_ms, until_ms)
+                await asyncio.sleep(0)
 
     def _config(self, name: str) -> Config:
         return Config(

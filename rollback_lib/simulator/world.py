@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from copy import copy
 from urllib.parse import parse_qs
 
@@ -25,7 +26,7 @@ from rollback_lib.simulator.ledger import Ledger
 from rollback_lib.simulator.outcome import OutcomeView
 from rollback_lib.simulator.spans import Span
 from rollback_lib.simulator.spec import Service, TokenSpec, WorldSpec
-from rollback_lib.simulator.traffic import Breakage, Traffic
+from rollback_lib.simulator.traffic import BLOCK_MS, Breakage, Traffic
 
 __all__ = ["World"]
 
@@ -89,6 +90,12 @@ class World:
         """List the requests served in [since, until) and before now, oldest first."""
         with self.lock:
             return self._traffic.spans(since_ms, until_ms, self.advance())
+
+    def past_minutes(self) -> Iterator[tuple[int, int]]:
+        """Give the minutes of the history from the newest to the oldest, as [since, until)."""
+        for number in range(1, round(self.spec.history_s * 1000) // BLOCK_MS + 1):
+            since_ms = self.began_ms - number * BLOCK_MS
+            yield since_ms, since_ms + BLOCK_MS
 
     def saw(self, span: Span) -> None:
         """Count in a request that was really made to the app."""
