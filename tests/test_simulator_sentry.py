@@ -38,7 +38,8 @@ class FakeWorld:
 
     def spans(self, since_ms: int, until_ms: int) -> list[Span]:
         self.asked.append((since_ms, until_ms))
-        return [span for span in self.served if since_ms <= span.ts_ms < min(until_ms, self.now)]
+        found = [span for span in self.served if since_ms <= span.ts_ms < min(until_ms, self.now)]
+        return sorted(found, key=lambda span: span.ts_ms)
 
     def token_scopes(self, authorization: str | None, service: str) -> frozenset[str] | None:
         assert service == "sentry"
@@ -176,6 +177,12 @@ def test_durations_are_summarised_by_quantile(build):
         *(f"{name}(span.duration)" for name in ("p50", "p75", "p90", "p95", "p99", "p100", "avg", "max"))
     )
     assert list(row.values()) == pytest.approx([51, 76, 91, 96, 100, 101, 51, 101])
+
+
+def test_quantile_between_two_durations_is_interpolated(build):
+    """§2: a quantile is a float, not one of the durations."""
+    api = build(span(duration_ms=float(number)) for number in range(1, 101))
+    assert api.row("p95(span.duration)") == {"p95(span.duration)": pytest.approx(95.05)}
 
 
 def test_counts_per_time_and_of_people(build):
@@ -581,6 +588,24 @@ def test_issue_outside_window_or_environment_is_not_listed(build):
     assert issue["count"] == "1"
     assert issue["firstSeen"] == sentry_instant(NOW_MS - 3_000_000) + ".000000Z"
     assert api.get("issues/", ("statsPeriod", "10m"), ("environment", "staging")).json() == []
+
+
+def test_issue_window_holds_its_start_and_not_its_end(build):
+    """§3, §7: the same half-open window as the table's, for issues and for the errors dataset."""
+    api = build([span(120, http_status=500), span(60, http_status=500)])
+    window = [("start", sentry_instant(NOW_MS - 120_000)), ("end", sentry_instant(NOW_MS - 60_000))]
+    (issue,) = api.get("issues/", *window).json()
+    assert issue["count"] == "1"
+    params = {"dataset": "errors", "query": "", "statsPeriod": "", **dict(window)}
+    assert api.row("count()", **params) == {"count()": 1}
+
+
+def test_past_is_read_in_portions(build):
+    """Whoever asks for issues first does not make the rest of the world wait for all of the past at once."""
+    api = build([span(3000, http_status=500)])
+    assert len(api.get("issues/").json()) == 1
+    assert max(until - since for since, until in api.world.asked) <= 300_000
+    assert sum(until - since for since, until in api.world.asked) >= 3_000_000
 
 
 @pytest.mark.parametrize("pair", [("sort", "loudest"), ("limit", "101"), ("query", "some words")], ids=str)

@@ -1028,7 +1028,7 @@ def test_people_say_things(api):
 
 # --- webhook -----------------------------------------------------------------------------------------------------------
 
-HOOK = "/services/T0DRILL/B0RUNBOOK/hook"
+HOOK = company.WEBHOOK_PATH.format(secret="hook")
 
 
 def test_webhook_says_ok_in_plain_text(api):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,11 +21,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from rollback_lib.simulator import company
-from rollback_lib.simulator.sentry_endpoints import Endpoints
+from rollback_lib.simulator.sentry_endpoints import Endpoints, catch_up
 from rollback_lib.simulator.sentry_query import Refusal
 from rollback_lib.simulator.sentry_state import SentryState, World
 
-__all__ = ["SentryState", "World", "changes", "make_app", "rate_limited_response"]
+__all__ = ["SentryState", "World", "catch_up", "changes", "make_app", "rate_limited_response"]
 
 _ORGANIZATION_ID = "4507"
 _EVENT_SCOPES = frozenset({"org:read", "org:write", "org:admin"})
@@ -60,25 +61,36 @@ def _limit_headers(now_ms: int, limit: int, used: int) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class _Way:
+    """One verb of a path: who may go it, and where it leads."""
+
+    path: str
+    verb: str
+    scopes: frozenset[str]
+    endpoint: Callable[[Request, int, Any], Response]
+    remembers: bool = False  # it looks at the whole past
+
+
 def make_app(world: World) -> Starlette:
     """Build the application of one world's monitoring."""
     door, api = _Door(world), Endpoints(world)
     base = "/api/0/organizations/{organization}"
     release = f"{base}/releases/{{version}}/"
-    table_of_routes: tuple[tuple[str, str, frozenset[str], _Endpoint], ...] = (
-        (f"{base}/events/", "GET", _EVENT_SCOPES, api.events),
-        (f"{base}/events-timeseries/", "GET", _EVENT_SCOPES, api.series),
-        (f"{base}/issues/", "GET", _ISSUE_SCOPES, api.issues),
-        (f"{base}/releases/", "GET", _RELEASE_READ, api.list_releases),
-        (f"{base}/releases/", "POST", _RELEASE_WRITE, api.make_release),
-        (release, "GET", _RELEASE_READ, api.get_release),
-        (f"{release}deploys/", "GET", _RELEASE_READ, api.list_deploys),
-        (f"{release}deploys/", "POST", _RELEASE_WRITE, api.make_deploy),
+    ways = (
+        _Way(f"{base}/events/", "GET", _EVENT_SCOPES, api.events),
+        _Way(f"{base}/events-timeseries/", "GET", _EVENT_SCOPES, api.series),
+        _Way(f"{base}/issues/", "GET", _ISSUE_SCOPES, api.issues, remembers=True),
+        _Way(f"{base}/releases/", "GET", _RELEASE_READ, api.list_releases, remembers=True),
+        _Way(f"{base}/releases/", "POST", _RELEASE_WRITE, api.make_release, remembers=True),
+        _Way(release, "GET", _RELEASE_READ, api.get_release, remembers=True),
+        _Way(f"{release}deploys/", "GET", _RELEASE_READ, api.list_deploys, remembers=True),
+        _Way(f"{release}deploys/", "POST", _RELEASE_WRITE, api.make_deploy, remembers=True),
     )
-    by_path: dict[str, dict[str, tuple[frozenset[str], _Endpoint]]] = {}
-    for path, verb, scopes, endpoint in table_of_routes:
-        by_path.setdefault(path, {})[verb] = (scopes, endpoint)
-    routes = [Route(path, door.guarded(path, verbs), methods=list(verbs)) for path, verbs in by_path.items()]
+    by_path: dict[str, dict[str, _Way]] = {}
+    for way in ways:
+        by_path.setdefault(way.path, {})[way.verb] = way
+    routes = [Route(path, door.guarded(verbs), methods=list(verbs)) for path, verbs in by_path.items()]
     app = Starlette(routes=routes, exception_handlers={404: _not_routed, 405: _not_allowed})
     app.router.redirect_slashes = False
     return app
@@ -100,9 +112,6 @@ async def _not_allowed(request: Request, exc: Exception) -> Response:
     return JSONResponse({"detail": f'Method "{request.method}" not allowed.'}, 405, headers)
 
 
-_Endpoint = Callable[[Request, int, Any], Response]
-
-
 class _Door:
     """What stands before every endpoint: the limit, the token, the organization, the scope."""
 
@@ -113,21 +122,21 @@ class _Door:
     def _state(self) -> SentryState:
         return self._world.sentry
 
-    def guarded(
-        self, path: str, verbs: dict[str, tuple[frozenset[str], _Endpoint]]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def guarded(self, verbs: dict[str, _Way]) -> Callable[[Request], Awaitable[Response]]:
         """Put token, limit, scope and organization before the endpoints of a path."""
 
         async def handle(request: Request) -> Response:
             raw, now_ms = await request.body(), self._world.now_ms()
-            scopes, endpoint = verbs["GET" if request.method == "HEAD" else request.method]
+            way = verbs["GET" if request.method == "HEAD" else request.method]
             limit = self._state.switches.limit_per_s
-            used = self._state.count_call(request.headers.get("authorization", ""), path, now_ms)
+            used = self._state.count_call(request.headers.get("authorization", ""), way.path, now_ms)
             if used > limit:
                 return rate_limited_response(now_ms, limit)
             try:
-                self._admit(request, scopes)
-                response = endpoint(request, now_ms, _decoded(raw) if request.method == "POST" else None)
+                self._admit(request, way.scopes)
+                if way.remembers:
+                    await catch_up(self._world)
+                response = way.endpoint(request, now_ms, _decoded(raw) if way.verb == "POST" else None)
             except Refusal as exc:
                 response = self._refused(exc)
             response.headers.update(_limit_headers(now_ms, limit, used))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,6 @@ from rollback_lib.simulator.sentry_errors import (
     Issue,
     Memory,
     Seen,
-    find_issues,
     issue_json,
     matches,
 )
@@ -31,9 +31,31 @@ from rollback_lib.simulator.sentry_state import SentryState, World
 from rollback_lib.simulator.sentry_table import Question, parse_columns, parse_sort, table, table_meta
 from rollback_lib.simulator.spans import Span
 
-__all__ = ["Endpoints"]
+__all__ = ["Endpoints", "catch_up"]
 
 _MAX_TOP_EVENTS = 10
+
+
+async def catch_up(world: World) -> None:
+    """Read a world's past bit by bit, so that nobody else of the world waits for all of it at once.
+
+    The first question about issues or releases does this; a server that does it as soon as it is up
+    spares its first caller the wait.
+    """
+    now_ms = world.now_ms()
+    while _memory(world, now_ms).advance(_arrived_ms(world, now_ms)):  # noqa: ASYNC110 - waits for nothing
+        await asyncio.sleep(0)
+
+
+def _memory(world: World, now_ms: int) -> Memory:
+    state = world.sentry
+    if state.memory is None:
+        state.memory = Memory(world.spans, now_ms - state.history_ms)
+    return state.memory
+
+
+def _arrived_ms(world: World, now_ms: int) -> int:
+    return now_ms - world.sentry.lag_ms + 1  # what began before this has arrived
 
 
 class Endpoints:
@@ -90,7 +112,7 @@ class Endpoints:
             raise Refusal(f"sort must be one of: {', '.join(ISSUE_SORTS)}")
         projects, environments = self._projects(request), _environments(request)
         found: list[tuple[Issue, list[Span]]] = []
-        for issue in self._issues(now_ms):
+        for issue in self._remember(now_ms)[0]:
             events = issue.within(window, environments)
             if events and issue.project in projects and matches(issue, terms):
                 found.append((issue, events))
@@ -165,11 +187,11 @@ class Endpoints:
     def _visible(self, question: Question, now_ms: int) -> list[Span]:
         """List the spans in question that have arrived."""
         window = question.window
-        until_ms = min(window.end_ms, self._arrived_ms(now_ms))
+        until_ms = min(window.end_ms, _arrived_ms(self._world, now_ms))
         if question.dataset == "spans":
             spans = self._world.spans(window.start_ms, until_ms) if window.start_ms < until_ms else []
         elif question.dataset == "errors":
-            spans = [span for span in self._remember(now_ms)[0] if window.holds(span.ts_ms)]
+            spans = [span for issue in self._remember(now_ms)[0] for span in issue.within(window, None)]
         else:
             spans = []
         return select(
@@ -180,24 +202,15 @@ class Endpoints:
             environment=question.environments,
         )
 
-    def _arrived_ms(self, now_ms: int) -> int:
-        return now_ms - self._state.lag_ms + 1  # what began before this has arrived
-
-    def _remember(self, now_ms: int) -> tuple[list[Span], dict[str, Seen]]:
-        if self._state.memory is None:
-            self._state.memory = Memory(self._world.spans)
-        return self._state.memory.read(self._arrived_ms(now_ms))
-
-    def _issues(self, now_ms: int) -> list[Issue]:
-        errors, _ = self._remember(now_ms)
-        return find_issues(errors)
+    def _remember(self, now_ms: int) -> tuple[list[Issue], dict[str, Seen]]:
+        return _memory(self._world, now_ms).read(_arrived_ms(self._world, now_ms))
 
     def _observed(self, now_ms: int) -> dict[str, int]:
         """Bring the releases up to date; give how many issues each began."""
-        errors, releases = self._remember(now_ms)
+        issues, releases = self._remember(now_ms)
         self._state.releases.observe(releases)
         counts: dict[str, int] = {}
-        for issue in find_issues(errors):
+        for issue in issues:
             counts[issue.first_release] = counts.get(issue.first_release, 0) + 1
         return counts
 

@@ -22,7 +22,6 @@ __all__ = [
     "Issue",
     "Memory",
     "Seen",
-    "find_issues",
     "is_error",
     "issue_json",
     "matches",
@@ -38,6 +37,7 @@ ISSUE_KINDS = {
 }
 _SERVER_ERROR = 500
 _UNSETTLED_MS = 120_000
+_PORTION_MS = 300_000
 _HOUR_MS = 3_600_000
 _DAY_HOURS = 24
 _ISSUE_ID_BASE = 6_000_000_000
@@ -49,9 +49,13 @@ class Issue:
 
     number: int
     project: str
-    transaction: str
     title: str
-    events: tuple[Span, ...]
+    events: Sequence[Span]
+
+    @property
+    def transaction(self) -> str:
+        """Return what was asked for when it failed."""
+        return self.events[0].transaction
 
     @property
     def first_release(self) -> str:
@@ -75,45 +79,69 @@ class Seen:
     last_ms: int
     projects: set[str] = field(default_factory=set)
 
-    def note(self, span: Span) -> None:
-        """Take in one span."""
-        self.first_ms, self.last_ms = min(self.first_ms, span.ts_ms), max(self.last_ms, span.ts_ms)
-        self.projects.add(span.project)
-
 
 @dataclass
+class _Account:
+    """What a stretch of spans told."""
+
+    issues: dict[tuple[str, str], list[Span]] = field(default_factory=dict)  # by project and title
+    releases: dict[str, Seen] = field(default_factory=dict)
+
+    def copy(self) -> _Account:
+        return _Account(
+            {name: list(events) for name, events in self.issues.items()},
+            {
+                name: Seen(seen.first_ms, seen.last_ms, set(seen.projects))
+                for name, seen in self.releases.items()
+            },
+        )
+
+    def take_in(self, spans: Sequence[Span]) -> None:
+        """Add the spans that follow, oldest first."""
+        for span in [span for span in spans if is_error(span)]:
+            self.issues.setdefault((span.project, error_title(span)), []).append(span)
+        # Two passes that keep the last value of each name: a step per span would take as long as the rest.
+        first = {(span.release, span.project): span.ts_ms for span in reversed(spans)}
+        last = {(span.release, span.project): span.ts_ms for span in spans}
+        for (release, project), first_ms in first.items():
+            last_ms = last[release, project]
+            seen = self.releases.setdefault(release, Seen(first_ms, last_ms))
+            seen.first_ms, seen.last_ms = min(seen.first_ms, first_ms), max(seen.last_ms, last_ms)
+            seen.projects.add(project)
+
+
 class Memory:
     """Errors and releases of all spans that have arrived so far.
 
     Args:
-        spans: Gives the spans of [since, until), as the world does.
+        spans: Gives the spans of [since, until), oldest first, as the world does.
+        since_ms: There is nothing before.
     """
 
-    spans: Callable[[int, int], Sequence[Span]]
-    _settled_ms: int = 0
-    _errors: list[Span] = field(default_factory=list)
-    _releases: dict[str, Seen] = field(default_factory=dict)
+    def __init__(self, spans: Callable[[int, int], Sequence[Span]], since_ms: int) -> None:
+        self._spans, self._settled_ms = spans, since_ms
+        self._settled = _Account()
 
-    def read(self, arrived_ms: int) -> tuple[list[Span], dict[str, Seen]]:
-        """Give the error events and the releases of all spans from before `arrived_ms`."""
-        settled_ms = max(arrived_ms - _UNSETTLED_MS, self._settled_ms)
-        for span in self.spans(self._settled_ms, settled_ms):
-            _note(span, self._errors, self._releases)
-        self._settled_ms = settled_ms
-        errors = list(self._errors)
-        releases = {
-            name: Seen(seen.first_ms, seen.last_ms, set(seen.projects))
-            for name, seen in self._releases.items()
-        }
-        for span in self.spans(settled_ms, arrived_ms):
-            _note(span, errors, releases)
-        return errors, releases
+    def advance(self, arrived_ms: int) -> bool:
+        """Read some minutes of what will not change any more; tells whether there was something to read."""
+        until_ms = min(arrived_ms - _UNSETTLED_MS, self._settled_ms + _PORTION_MS)
+        if until_ms <= self._settled_ms:
+            return False
+        self._settled.take_in(self._spans(self._settled_ms, until_ms))
+        self._settled_ms = until_ms
+        return True
 
-
-def _note(span: Span, errors: list[Span], releases: dict[str, Seen]) -> None:
-    if is_error(span):
-        errors.append(span)
-    releases.setdefault(span.release, Seen(span.ts_ms, span.ts_ms)).note(span)
+    def read(self, arrived_ms: int) -> tuple[list[Issue], dict[str, Seen]]:
+        """Give the issues, in the order of first sight, and the releases of all spans from before `arrived_ms`."""
+        while self.advance(arrived_ms):
+            pass
+        account = self._settled.copy()
+        account.take_in(self._spans(self._settled_ms, arrived_ms))
+        issues = [
+            Issue(number, project, title, events)
+            for number, ((project, title), events) in enumerate(account.issues.items(), start=1)
+        ]
+        return issues, account.releases
 
 
 def is_error(span: Span) -> bool:
@@ -123,20 +151,8 @@ def is_error(span: Span) -> bool:
     return span.status is not None and span.status not in NOT_FAILURES
 
 
-def find_issues(errors: Iterable[Span]) -> list[Issue]:
-    """Put error events together into issues, in the order of first sight."""
-    groups: dict[tuple[str, str], list[Span]] = {}
-    for span in sorted(errors, key=lambda span: (span.ts_ms, span.transaction, span.status or "")):
-        groups.setdefault((span.project, error_title(span)), []).append(span)
-    return [
-        Issue(number, project, events[0].transaction, title, tuple(events))
-        for number, ((project, title), events) in enumerate(groups.items(), start=1)
-    ]
-
-
 def matches(issue: Issue, terms: Sequence[Term]) -> bool:
     """Tell whether an issue passes all terms of a search."""
-    releases = {span.release for span in issue.events}
     values = {
         "firstRelease": issue.first_release,
         "transaction": issue.transaction,
@@ -147,6 +163,7 @@ def matches(issue: Issue, terms: Sequence[Term]) -> bool:
         if term.key == "is":  # nobody resolves anything during an incident
             held = term.fits("unresolved") is not term.negated
         elif term.key == "release":
+            releases = {span.release for span in issue.events}
             held = any(term.fits(release) for release in releases) is not term.negated
         else:
             held = term.holds(values[term.key])

@@ -35,7 +35,7 @@ class World(Protocol):
         """Return the platforms' time."""
 
     def spans(self, since_ms: int, until_ms: int, /) -> Sequence[Span]:
-        """List what was served in [since, until)."""
+        """List what was served in [since, until), oldest first."""
 
     def token_scopes(self, authorization: str | None, service: Literal["sentry"], /) -> frozenset[str] | None:
         """Give what a caller may do; None for an unknown one."""
@@ -46,6 +46,7 @@ class SentryState:
 
     def __init__(self, spec: WorldSpec) -> None:
         self.switches = spec.sentry
+        self.history_ms = round(spec.history_s * 1000)
         self.lag_ms = round(spec.ingest_lag_s * 1000)
         self.projects = {
             spec.sentry_project: company.SENTRY_PROJECT_ID,
