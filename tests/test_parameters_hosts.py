@@ -111,6 +111,12 @@ def test_a_tricky_address_is_no_address_at_all(url):
     assert not url or url not in str(refused.value)
 
 
+def test_a_user_or_password_in_an_address_is_called_by_its_name():
+    """Whoever wrote a token into an address reads what is wrong with it."""
+    with pytest.raises(ValueError, match="no user or password"):
+        address_of("https://token@api.vercel.com")
+
+
 @pytest.mark.parametrize("url", THIS_MACHINE)
 def test_whatever_may_end_on_this_machine_is_refused_outside_drills(url):
     """No way of writing loopback passes for production."""
@@ -122,6 +128,7 @@ def test_whatever_may_end_on_this_machine_is_refused_outside_drills(url):
     [
         "https://api.vercel.com",
         "https://slack.com/api",
+        "https://api.vercel.com.",
         "https://sentry.internal:8443/prefix",
         "https://10.1.2.3",
         "https://[2606:4700::1111]:443",
