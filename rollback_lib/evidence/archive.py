@@ -37,6 +37,7 @@ class RunFolder:
     procedure: int
     title: str
     environment: str
+    mode: str
     severity: str
     operator: str
     started_at: datetime  # of a broken one: when its folder last changed
@@ -128,6 +129,7 @@ def read_run_folder(folder: Path) -> RunFolder:
             procedure=whole(opened.data, "procedure") or 0,
             title=text(opened.data, "title"),
             environment=text(opened.data, "environment"),
+            mode=text(opened.data, "mode"),
             severity=text(opened.data, "severity"),
             operator=text(opened.data, "operator"),
             started_at=datetime.fromisoformat(opened.at).astimezone(UTC),
@@ -206,6 +208,7 @@ def _broken(folder: Path, reason: str) -> RunFolder:
         procedure=0,
         title="",
         environment="",
+        mode="",
         severity="",
         operator="",
         started_at=datetime.fromtimestamp(folder.stat().st_mtime, UTC),

@@ -1,7 +1,7 @@
 """Which incident and run this is: continue the open one, begin a new one, or refuse.
 
 - No incident and run given: the one open run of this procedure and environment goes on, else one begins.
-- A headless drill without a run begins a new one; production insists on an incident.
+- A headless drill without a run begins a new one, and nobody goes on with it unasked; production insists on an incident.
 - A closed run is refused, and an incident whose run is closed too, unless a new one is asked for.
 - A run named and a new one asked for contradict each other: refused.
 - Nothing is written until the answer is known.
@@ -50,7 +50,7 @@ def choose(archive: Archive, parameters: RunParameters, procedure: int, now: dat
         )
     if parameters.run:
         return _given(archive, parameters, procedure)
-    if not parameters.new_run and not (parameters.environment == "drill" and parameters.mode == "headless"):
+    if not parameters.new_run and not _headless_drill(parameters.environment, parameters.mode):
         open_run = _the_open_one(archive, parameters, procedure)
         if open_run is not None:
             return _continue(open_run)
@@ -97,7 +97,8 @@ def _the_open_one(archive: Archive, parameters: RunParameters, procedure: int) -
     found = [
         run
         for run in archive.open_runs(procedure, parameters.environment)
-        if not parameters.incident or run.incident == parameters.incident
+        if (not parameters.incident or run.incident == parameters.incident)
+        and not _headless_drill(run.environment, run.mode)
     ]
     if len(found) > 1:
         listed = ", ".join(f"{run.run} ({run.incident})" for run in found)
@@ -126,6 +127,10 @@ def _refuse_a_second_run(archive: Archive, parameters: RunParameters, procedure:
             _SAFE,
             "Set new_run = True to begin another run in this incident.",
         )
+
+
+def _headless_drill(environment: str, mode: str) -> bool:
+    return environment == "drill" and mode == "headless"
 
 
 def _continue(found: RunFolder) -> Identity:

@@ -5,12 +5,14 @@ Plain text is always there: it is what a record, a terminal and a notebook witho
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from html import escape
 
 __all__ = ["Listing", "Notice", "show"]
 
-LONGEST = 20  # rows
+_ADDRESS = re.compile(r"https?://[^\s<>&'\"]+")
+LONGEST = 12  # rows: what a screen holds beside the cells around it
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,17 @@ class Listing:
         return "\n".join([self.title, *lines, *self._after()])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th style='text-align:left'>{escape(cell)}</th>" for cell in self.columns)
+        head = "".join(
+            f"<th style='text-align:left;white-space:nowrap'>{escape(cell)}</th>" for cell in self.columns
+        )
         body = "".join(
-            "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>"
+            "<tr>"
+            + "".join(f"<td style='text-align:left;white-space:nowrap'>{escape(cell)}</td>" for cell in row)
+            + "</tr>"
             for row in self.rows[:LONGEST]
         )
         after = "".join(f"<div>{escape(line)}</div>" for line in self._after())
-        return f"<div><b>{escape(self.title)}</b><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{after}</div>"
+        return f"<div><b>{escape(self.title)}</b><table style='display:block;overflow-x:auto'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{after}</div>"
 
     def _after(self) -> list[str]:
         left = len(self.rows) - LONGEST
@@ -58,7 +64,7 @@ class Notice:
     def _repr_html_(self) -> str:
         return (
             f"<div><b>{escape(self.title)}</b>"
-            + "".join(f"<div>&nbsp;&nbsp;{escape(line)}</div>" for line in self.lines)
+            + "".join(f"<div>&nbsp;&nbsp;{_linked(line)}</div>" for line in self.lines)
             + "</div>"
         )
 
@@ -66,6 +72,11 @@ class Notice:
 def _flat(cell: str) -> str:
     """Keep a cell on its line."""
     return " ".join(cell.split())
+
+
+def _linked(text: str) -> str:
+    """Escape a text and make its addresses links, so that a preview is one click away."""
+    return _ADDRESS.sub(r"<a href='\g<0>' target='_blank' rel='noopener'>\g<0></a>", escape(text))
 
 
 def show(thing: object) -> None:
