@@ -1,6 +1,7 @@
 """What is looked at after a rollback, and how it is judged.
 
-- A check that has no data, no answer or too little traffic is unknown, never passed.
+- A check that has no data or too little traffic is unknown, never passed.
+- An app that gives no answer on its public address has failed, whatever the reason.
 - The error rate is judged in a window that begins after the rollback and ends before the telemetry's lag.
 - A page counts by its marker text, never by its status alone.
 - Checks run side by side in threads; each reads only.
@@ -78,7 +79,7 @@ def judge_rate(
 ) -> Check:
     """Decide whether the error rate is back to normal.
 
-    Passed: enough requests, strictly below the threshold, and strictly below what it was before. Where it was
+    Passed: enough requests, strictly below the threshold, and with that below what it was before. Where it was
     below the threshold before already, there is nothing to fall below: the text says so.
 
     Args:
@@ -109,11 +110,7 @@ def _rate_status(reading: RateReading, before: float | None, limits: RateLimits)
         return CheckStatus.UNKNOWN
     if reading.rate >= limits.threshold:
         return CheckStatus.FAILED
-    if before is None:
-        return CheckStatus.UNKNOWN
-    if before >= limits.threshold and reading.rate >= before:
-        return CheckStatus.FAILED
-    return CheckStatus.PASSED
+    return CheckStatus.UNKNOWN if before is None else CheckStatus.PASSED
 
 
 def _remark(before: float | None, limits: RateLimits) -> str:
