@@ -399,7 +399,10 @@ while True:
 
 
 def test_interrupted_append_leaves_a_journal_that_holds(folder: Path) -> None:
-    """An operator's interrupt, whenever it strikes, leaves whole lines; opening the run again goes on with it."""
+    """An operator's interrupt, whenever it strikes, leaves whole lines; opening the run again goes on with it.
+
+    Struck while writing or syncing, the line is taken back; only in the few instructions after that may it stay.
+    """
     code = """
 import signal
 from rollback_lib.errors import JournalError
@@ -421,9 +424,10 @@ for delay_us in range(20, 2000, 20):
         struck += 1
         journal = Journal.resume(folder, RUN, by="Ana Operator", clock=FakeClock(), redactor=Redactor())
 told.append(journal.append("note").hash)
-print(struck > 0, set(told) <= {line.hash for line in read_journal(journal.path).lines})
+hashes = [line.hash for line in read_journal(journal.path).lines]
+print(struck > 0, set(told) <= set(hashes), len(hashes) - len(told) <= struck / 2)
 """
-    assert in_child(code, folder) == ["True True"]
+    assert in_child(code, folder) == ["True True True"]
     reading = read_journal(folder / FILE_NAME)
     assert (reading.defect, reading.torn) == (None, b"")
 

@@ -118,7 +118,7 @@ class Journal:
         """Let go of the journal, so that another process may continue the run; nothing more is written here."""
         with self._guard:
             self._open.pop(self.folder.resolve(), None)
-            if self._lock is not None and self._pid == os.getpid():  # a forked child must not free its parent's
+            if self._lock is not None and self._pid == os.getpid():  # a forked child frees nothing
                 self._lock.release()
 
     @property
