@@ -16,7 +16,7 @@ import pytest
 from journals import RUN, FakeClock, Story, chained_anew, whole_story
 
 from rollback_lib.errors import BadParameters, JournalError
-from rollback_lib.evidence.record import attach_notebook, record_digest, verify_record, write_record
+from rollback_lib.evidence.record import attach_notebook, record_digest, seal_run, verify_record, write_record
 from rollback_lib.evidence.report import render_report
 from rollback_lib.evidence.verification import Problem, Verification
 from rollback_lib.journal import FILE_NAME, Line, read_journal
@@ -223,6 +223,25 @@ def test_run_killed_without_a_word_is_recorded_as_unknown(tmp_path: Path) -> Non
     write_record(story.folder, provisional=True)
     verification = verify_record(story.folder)
     assert (verification.ok, verification.outcome, verification.provisional) == (True, "unknown", True)
+
+
+def test_killed_run_is_sealed_as_its_journal_stands(tmp_path: Path) -> None:
+    """Whoever seals a run afterwards gets its report and the record that the journal allows, open or closed."""
+    story = Story(tmp_path / RUN).opened().effect("accepted").check("P1.C2")
+    seal_run(story.folder, FakeClock())
+    assert (verify_record(story.folder).ok, verify_record(story.folder).provisional) == (True, True)
+    story.closed()
+    seal_run(story.folder, FakeClock())
+    sealed_record = (story.folder / "record.json").read_bytes()
+    assert (verify_record(story.folder).ok, verify_record(story.folder).provisional) == (True, False)
+    assert {path.name for path in story.folder.iterdir()} == {
+        ".lock",
+        "journal.jsonl",
+        "record.json",
+        "report.html",
+    }
+    seal_run(story.folder)
+    assert (story.folder / "record.json").read_bytes() == sealed_record
 
 
 # -- verifying

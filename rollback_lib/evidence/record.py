@@ -27,6 +27,7 @@ from rollback_lib.evidence.files import (
     sealed,
     write_whole,
 )
+from rollback_lib.evidence.report import render_report
 from rollback_lib.evidence.verification import (
     NotebookManifest,
     Verification,
@@ -36,9 +37,22 @@ from rollback_lib.evidence.verification import (
 )
 from rollback_lib.journal import FILE_NAME, Reading, read_journal
 
-__all__ = ["RECORD_VERSION", "attach_notebook", "record_digest", "verify_record", "write_record"]
+__all__ = ["RECORD_VERSION", "attach_notebook", "record_digest", "seal_run", "verify_record", "write_record"]
 
 RECORD_VERSION = 1
+
+
+def seal_run(folder: Path, clock: Clock | None = None) -> Path:
+    """Write report and record of a run as its journal stands: sealed if it is closed, else provisional.
+
+    Also for a run whose session was killed before it could do so itself.
+
+    Raises:
+        JournalError: As `write_record` and `render_report` do; what was written before is untouched.
+    """
+    closed = account_of(_holding(folder).lines).outcome.closed
+    render_report(folder)
+    return write_record(folder, provisional=not closed, clock=clock)
 
 
 def write_record(folder: Path, *, provisional: bool, clock: Clock | None = None) -> Path:

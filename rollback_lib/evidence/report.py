@@ -95,7 +95,7 @@ def render_report(folder: Path) -> Path:
         raise JournalError(
             f"{path} cannot be written: {exc.strerror}.",
             "The journal is complete and untouched.",
-            f"Free space or restore the folder, then: rollback report {folder.name}",
+            f"Free space or restore the folder, then: rollback record {folder.name}",
         ) from exc
     return path
 
