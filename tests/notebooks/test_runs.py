@@ -1,149 +1,125 @@
-"""The notebook itself, headless: papermill as it is, the rollback command, and a gate that stays closed."""
+"""The notebook as others run it: nbmake and plain papermill, against a simulated company on loopback."""
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 import pytest
-import yaml
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from repository import ROOT
 
-from rollback_lib.evidence.archive import Archive
+from rollback_lib.evidence.archive import Archive, RunFolder
 from rollback_lib.evidence.record import verify_record
-from rollback_lib.simulator import Serving, WorldSpec, serve
+from rollback_lib.model import Outcome
+from rollback_lib.simulator import DEFAULT_PORTS, Serving, WorldSpec, serve
 
-ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "1_vercel_rollback.ipynb"
 
 
-@pytest.fixture
-def company() -> Iterator[Serving]:
-    with serve(WorldSpec(history_s=1800, traffic_rps=20)) as serving:
-        yield serving
+@dataclass
+class Company:
+    """A broken company at addresses of its own, and a project folder whose drill.yaml leads there."""
+
+    serving: Serving
+    home: Path
+
+    def run(self, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """Run a command of the environment as a person would, with this project as its home."""
+        environment = {**os.environ, "ROLLBACK_HOME": str(self.home), "PYTEST_ADDOPTS": ""}
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def only_run(self) -> RunFolder:
+        """Return the one run that there is."""
+        (found,) = Archive(self.home / "incidents").runs()
+        return found
+
+    @property
+    def is_recovered(self) -> bool:
+        """Say whether every domain of production is healthy on the last stable deployment, by the world itself."""
+        view = self.serving.world.outcome_view()
+        return view.healthy and view.production == self.target and set(view.live.values()) == {self.target}
+
+    def __post_init__(self) -> None:
+        self.target = self.serving.world.expected_target()
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    return tmp_path / "incidents"
+def company(tmp_path: Path) -> Iterator[Company]:
+    """Start a company, with no more of a past than the procedure looks at."""
+    home = tmp_path / "home"
+    shutil.copytree(ROOT / "parameters", home / "parameters")
+    with serve(WorldSpec(history_s=2400, traffic_rps=25)) as serving:
+        drill = home / "parameters" / "drill.yaml"
+        text = drill.read_text(encoding="utf-8")
+        for name, address in serving.addresses.items():
+            text = text.replace(f"http://{DEFAULT_PORTS.host}:{getattr(DEFAULT_PORTS, name)}", address)
+        drill.write_text(text, encoding="utf-8")
+        serving.write_secrets(home / ".secrets" / "drill.env")
+        yield Company(serving, home)
 
 
-def environment(company: Serving) -> dict[str, str]:
-    return {**os.environ, **company.secrets, "ROLLBACK_HOME": str(ROOT)}
-
-
-def parameters(company: Serving, archive: Path, **given) -> dict:
-    tree = yaml.safe_load((ROOT / "parameters" / "drill.yaml").read_text(encoding="utf-8"))
-    return {**tree, "platform": {**company.platform, "archive": str(archive)}, **given}
-
-
-def written(tmp_path: Path, given: dict) -> Path:
-    place = tmp_path / "given.yaml"
-    place.write_text(yaml.safe_dump(given), encoding="utf-8")
-    return place
-
-
-def child(company: Serving, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        env=environment(company),
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
+def test_nbmake_runs_the_notebook_and_production_is_recovered(company, tmp_path):
+    """`pytest --nbmake` needs nothing but a running company: the parameters are the notebook's own."""
+    done = company.run(
+        "pytest", "--nbmake", str(NOTEBOOK), "-p", "no:cacheprovider", "-p", "no:xdist", cwd=tmp_path
     )
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+    run = company.only_run()
+    assert (run.outcome, run.is_closed) == (Outcome.VERIFIED, True)
+    assert company.is_recovered
+    assert "notebook: not attached" in str(verify_record(run.folder))
 
 
-def test_plain_papermill_rolls_back_and_the_copy_is_attached_afterwards(
-    company: Serving, archive: Path, tmp_path: Path
-):
-    """Papermill alone, no wrapper: exit 0, production recovered, a record that verifies, then with its notebook."""
+def test_plain_papermill_runs_the_notebook_and_its_copy_can_be_attached(company, tmp_path):
+    """Plain papermill with the drill's own file needs nothing else; the record gets the executed notebook afterwards."""
     out = tmp_path / "out.ipynb"
-    done = child(
-        company,
-        sys.executable,
-        "-m",
-        "papermill",
-        str(NOTEBOOK),
-        str(out),
-        "-f",
-        str(written(tmp_path, parameters(company, archive))),
+    file = company.home / "parameters" / "drill.yaml"
+    done = company.run(
+        "papermill", str(NOTEBOOK), str(out), "-f", str(file), "--no-progress-bar", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    view = company.world.outcome_view()
-    assert set(view.live.values()) == {view.roles["stable"]}
-    (run,) = Archive(archive).runs()
-    assert run.outcome == "verified"
-    before = verify_record(run.folder)
-    assert before.ok
-    assert before.notebook == "not attached"
-    attached = child(
-        company, sys.executable, "-m", "rollback_lib.cli", "record", str(run.folder), "--notebook", str(out)
-    )
+    run = company.only_run()
+    assert run.outcome is Outcome.VERIFIED
+    assert company.is_recovered
+    attached = company.run("rollback_lib.cli", "record", str(run.run), "--notebook", str(out), cwd=tmp_path)
     assert attached.returncode == 0, attached.stderr
-    assert verify_record(run.folder).notebook == "attached"
+    verified = company.run("rollback_lib.cli", "verify", str(run.run), cwd=tmp_path)
+    assert verified.returncode == 0, verified.stdout
+    assert "notebook: not attached" not in verified.stdout
+    secrets = [value for value in company.serving.secrets.values() if len(value) > 8]
+    held = "".join(path.read_text(encoding="utf-8") for path in run.folder.rglob("*") if path.is_file())
+    assert secrets
+    assert [value for value in secrets if value in held] == []
 
 
-@pytest.mark.parametrize(
-    ("given", "code", "outcome", "moved"),
-    [
-        pytest.param({}, 0, "verified", True, id="verified"),
-        pytest.param({"severity": "P2", "criterion": ""}, 3, "refused", False, id="refused"),
-        pytest.param({"deployment": "dpl_nobody"}, 1, "failed", False, id="failed"),
-        pytest.param({"dry_rnu": True}, 2, None, False, id="misspelt"),
-        pytest.param({"dry_run": "no"}, 2, None, False, id="flag as text"),
-    ],
-)
-def test_run_command_tells_the_outcome_by_its_exit_code(
-    company: Serving, archive: Path, tmp_path: Path, given: dict, code: int, outcome: str | None, moved: bool
-):
-    """The exit code, the result file and the world agree; bad parameters begin no run."""
-    told, place = tmp_path / "result.json", written(tmp_path, parameters(company, archive, **given))
-    done = child(
-        company,
-        sys.executable,
-        "-m",
-        "rollback_lib.cli",
-        "run",
-        "1_vercel_rollback",
-        "-e",
-        "drill",
-        "--world",
-        "given",
-        "-f",
-        str(place),
-        "--result",
-        str(told),
+def test_default_parameters_stop_at_the_closed_gate(company, tmp_path):
+    """Run All with the notebook as it is changes nothing: the step after the gate refuses."""
+    done = company.run(
+        "papermill",
+        str(NOTEBOOK),
+        str(tmp_path / "out.ipynb"),
+        "-p",
+        "issue_started_at",
+        "-20m",
+        "--no-progress-bar",
+        cwd=tmp_path,
     )
-    assert done.returncode == code, done.stdout + done.stderr
-    result = json.loads(told.read_text(encoding="utf-8"))
-    assert result["outcome"] == outcome
-    assert bool(company.world.outcome_view().effects) is moved
-    assert len(Archive(archive).runs()) == (1 if outcome else 0)
-    if outcome:
-        assert verify_record(Path(result["folder"])).notebook == "attached"
-    assert "Traceback" not in done.stdout + done.stderr
-
-
-def test_run_all_with_default_parameters_stops_at_the_closed_gate(
-    company: Serving, archive: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """An engineer who runs all cells as they are changes nothing: the step after the gate refuses and says what is missing."""
-    for name, value in {**company.secrets, "ROLLBACK_HOME": str(ROOT)}.items():
-        monkeypatch.setenv(name, value)
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    where = {**company.platform, "archive": str(archive)}
-    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
-    cell.source += f"\nplatform = {where!r}\n"
-    with pytest.raises(CellExecutionError) as caught:
-        NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
-    assert caught.value.ename == "GateClosed"
-    assert "severity is not set" in caught.value.evalue
-    assert company.world.outcome_view().effects == ()
-    assert [entry for entry in company.world.ledger.entries() if entry.changes] == []
+    assert done.returncode == 1
+    assert "GateClosed" in done.stderr
+    run = company.only_run()
+    assert (run.outcome, run.is_closed) == (Outcome.REFUSED, False)
+    assert not company.serving.world.outcome_view().effects
