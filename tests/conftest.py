@@ -3,12 +3,15 @@
 - A connection to anything but loopback, and a look-up of any name but localhost, fails with `NetworkUsed`.
 - Retries are off; a test that is about them turns them on: `stamina.set_testing(False); stamina.set_active(True)`.
 - No secret, proxy or project folder of the person who runs the tests reaches them through the environment.
+- The processes of pytest-xdist share one hash seed, so that they agree on the names of the tests.
 - `clock` is a `FakeClock`: `sleep` and `advance` move it, nothing waits.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
+import secrets
 import socket
 import threading
 from collections.abc import Iterator
@@ -125,8 +128,12 @@ def _is_here(host: str | bytes) -> bool:
         return False
 
 
-def pytest_make_parametrize_id(val: object) -> str | None:
-    """Name a set's case by its sorted members: pytest-xdist's processes must agree on the names of all tests."""
-    if isinstance(val, set | frozenset):
-        return "{" + ",".join(sorted(map(str, val))) + "}"
-    return None
+def pytest_configure() -> None:
+    """Give all processes of a run one hash seed, which the tests' names may follow from: a set has no order of its own."""
+    if os.environ.setdefault("PYTHONHASHSEED", "random") == "random":
+        os.environ["PYTHONHASHSEED"] = str(secrets.randbelow(2**32))
+
+
+def pytest_report_header() -> str:
+    """Say how to get the same order of sets again."""
+    return f"hash seed of the worker processes: PYTHONHASHSEED={os.environ['PYTHONHASHSEED']}"
