@@ -387,3 +387,11 @@ def test_several_faults_are_listed_together(home: Path) -> None:
     _, happened = refused(home, "id: P1.S4\n", "id: P1.S9\n")
     assert "expected P1.S4 here, got P1.S9" in happened
     assert "no row for P1.S9" in happened
+
+
+def test_procedure_without_steps_is_refused(home: Path) -> None:
+    """A procedure that lost its steps is no procedure; the fault is named where they should be."""
+    begin, end = GOOD.index("    steps:\n      - id: P4.S1"), GOOD.index("    criteria: []")
+    changed, happened = refused(home, GOOD[begin:end], "    steps: []\n")
+    line = changed[: changed.index("    steps: []")].count("\n") + 1
+    assert f"plan.yaml, line {line}: procedure 4 has no step" in happened
