@@ -78,6 +78,8 @@ def test_whole_run_is_on_the_page(tmp_path: Path) -> None:
         "Still open production stays pinned until a different build is promoted post-mortem within 24 hours",
         f"How to undo rollback undo {RUN}",
         "Gate P1.G1: opened at 21:58:16",
+        "Asked for dpl_1 (2 days, a41c) → dpl_2 (9 days, 77fe) method: instant rollback",
+        "State before production: dpl_1",
         "Will not undo the Convex backend",
         "Approved Lee Lead (engineering lead) at 21:59:00, by slack, user U0LEE",
         "Criterion P1.C2 P1.C2 ✓ passed 0.4 % < 1 % Sentry, 180 s window 21:58:30, look 2",

@@ -184,11 +184,11 @@ def _between(start: str, end: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Show a value of the journal in a line: mappings as `name value` pairs, the rest as text or JSON."""
+    """Show a value of the journal in a line: mappings as `name: value` pairs, the rest as text or JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
+        return "; ".join(f"{name}: {_plain(item)}" for name, item in value.items())
     return json.dumps(value, ensure_ascii=False)
 
 
