@@ -65,6 +65,22 @@ def test_rollback_heals_from_the_moment_the_domains_moved(company):
     assert releases == {company.world.hosting.deployments[company.role("stable")].release}
 
 
+def test_looking_early_does_not_decide_what_comes_later(company):
+    """Within one minute: seen as broken, then moved, then seen as well; the rest of the minute was still open."""
+    company.wait(10)
+    assert company.error_rate(0, 10) > 0.1
+    company.rollback()
+    company.wait(30)
+    assert company.error_rate(10.4, 40) < 0.01
+
+
+def test_issue_begins_at_its_second():
+    """It need not begin on a full minute: the failures do begin then, not earlier and not later."""
+    company = Company(broken=Broken(issue_age_s=90))
+    assert company.error_rate(-118, -90) < 0.02
+    assert company.error_rate(-90, -62) > 0.9
+
+
 def test_rollback_to_one_that_is_bad_too_heals_nothing():
     """The fault goes with the deployment."""
     company = Company(broken=Broken(pages=HALF_BROKEN.pages, also_broken=1))

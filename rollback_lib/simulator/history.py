@@ -73,7 +73,6 @@ class _Author:
         self._issue_ms = began_ms - round(spec.broken.issue_age_s * _SECOND)
         self._bad_live_ms = self._issue_ms - round(spec.broken.live_before_issue_s * _SECOND)
         self._stable_live_ms = self._bad_live_ms - 5 * _HOUR
-        self._created: set[int] = set()
         self._live_ms: dict[str, int] = {}  # where it cannot be told from the deployment
         self._past = Past()
 
@@ -94,9 +93,6 @@ class _Author:
     def _add(self, role: str, live_ms: int, **fields: object) -> Deployment:
         """Add a deployment that was ready just before `live_ms`; as written it is a production build."""
         created_ms = live_ms - _BUILD_MS - self._rng.randrange(_SECOND, 9 * _SECOND)
-        while created_ms in self._created:  # one a moment: pages are cut by this time
-            created_ms -= 1
-        self._created.add(created_ms)
         name = str(fields.pop("name", company.PROJECT_NAME))
         deployment = Deployment(
             id=new_deployment_id(self._rng),
