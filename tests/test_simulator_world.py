@@ -9,7 +9,7 @@ from simulated import Company, StandingClock
 from rollback_lib.errors import BadParameters
 from rollback_lib.simulator import Broken, Jobs, RollingRelease, World, WorldSpec
 from rollback_lib.simulator.deployments import AliasTable
-from rollback_lib.simulator.ledger import Ledger, weight_of
+from rollback_lib.simulator.ledger import Asked, Ledger, weight_of
 from rollback_lib.yamlfile import load_model
 
 HOUR_MS = 3_600_000
@@ -313,8 +313,8 @@ def test_ledger_keeps_the_address_as_it_was_sent(company):
 def test_forms_and_texts_are_read_too():
     """A body that is no JSON is kept as a form, else as text, with its secrets hidden."""
     ledger = Ledger(hide=lambda text: text)
-    form = ledger.open(1, "slack", "POST", "/api/reactions.get", body=b"token=xoxb&channel=C1")
-    text = ledger.open(1, "slack", "POST", "/api/reactions.get", body=b"hello")
+    form = ledger.open(1, Asked("slack", "POST", "/api/reactions.get", b"token=xoxb&channel=C1"))
+    text = ledger.open(1, Asked("slack", "POST", "/api/reactions.get", b"hello"))
     assert form.body == {"token": "[hidden]", "channel": "C1"}
     assert text.body == "hello"
 

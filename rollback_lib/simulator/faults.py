@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rollback_lib.simulator.fault_answers import denied, other_answer, too_many
-from rollback_lib.simulator.ledger import Entry
+from rollback_lib.simulator.ledger import Asked, Entry
 from rollback_lib.simulator.spec import Fault, Service
 from rollback_lib.simulator.wire import cut
 
@@ -84,14 +84,9 @@ class Door:
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         query = scope["query_string"].decode("latin-1")
         caller = self._world.caller(self._service, scope, body)
-        entry = self._world.ledger.open(
-            self._world.machine_ms(),
-            self._service,
-            scope["method"],
-            f"{path}?{query}" if query else path,
-            body=body,
-            caller=caller,
-        )
+        target = f"{path}?{query}" if query else path
+        asked = Asked(self._service, scope["method"], target, body, caller)
+        entry = self._world.ledger.open(self._world.machine_ms(), asked)
         fault = self._world.faults.strike(self._service, scope["method"], path)
         entry.fault = fault.kind if fault is not None else None
         scope.setdefault("state", {}).update(entry=entry, fault=fault)

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 
 from rollback_lib.simulator.spec import Service
 
-__all__ = ["Entry", "Ledger", "Weight", "weight_of"]
+__all__ = ["Asked", "Entry", "Ledger", "Weight", "weight_of"]
 
 Weight = Literal["nothing", "company", "production"]
 _READING_VERBS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -45,6 +45,17 @@ def weight_of(service: Service, method: str, path: str) -> Weight:
     if service == "sentry" or _VERCEL_HARMLESS.match(path):
         return "company"
     return "production"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came."""
+
+    service: Service
+    method: str
+    target: str  # path and query as sent
+    body: bytes = b""
+    caller: str = "nobody"
 
 
 @dataclass
@@ -74,29 +85,20 @@ class Ledger:
         self._hide = hide  # takes the world's credentials out of a text
         self._entries: list[Entry] = []
 
-    def open(
-        self,
-        at_ms: int,
-        service: Service,
-        method: str,
-        target: str,
-        *,
-        body: bytes = b"",
-        caller: str = "nobody",
-    ) -> Entry:
-        """Write down a request that has just come; `target` is path and query as sent."""
-        path, _, query = target.partition("?")
-        weight = weight_of(service, method, path)
+    def open(self, at_ms: int, asked: Asked) -> Entry:
+        """Write down a request that has just come."""
+        path, _, query = asked.target.partition("?")
+        weight = weight_of(asked.service, asked.method, path)
         entry = Entry(
             seq=len(self._entries) + 1,
             at_ms=at_ms,
-            service=service,
-            method=method,
+            service=asked.service,
+            method=asked.method,
             path=self._hide(path),
             query=self._hide(query),
-            body_sha256=hashlib.sha256(body).hexdigest(),
-            body=self._cleaned(_parsed(body)),
-            caller=caller,
+            body_sha256=hashlib.sha256(asked.body).hexdigest(),
+            body=self._cleaned(_parsed(asked.body)),
+            caller=asked.caller,
             changes=weight != "nothing",
             weight=weight,
         )

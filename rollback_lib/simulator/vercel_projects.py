@@ -166,11 +166,7 @@ def edit_bypass(call: Call) -> Response:
     if revoke is None or revoke.get("regenerate"):
         call.hosting.new_bypass(call.now_ms)
     call.hosting.note_change(call.now_ms, "protection bypass changed", call.caller)
-    secrets = {
-        secret: {"createdAt": since, "createdBy": company.USER_ID, "scope": "automation-bypass"}
-        for secret, since in project.bypass_secrets.items()
-    }
-    return JSONResponse({"protectionBypass": secrets})
+    return JSONResponse({"protectionBypass": shapes.bypass(project)})
 
 
 def custom_environments(call: Call) -> Response:

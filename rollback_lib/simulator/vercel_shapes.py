@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rollback_lib.simulator import company
-from rollback_lib.simulator.deployments import AliasJob, Deployment, EnvVar
+from rollback_lib.simulator.deployments import AliasJob, Deployment, EnvVar, Project
 from rollback_lib.simulator.hosting import Hosting
 from rollback_lib.simulator.spec import WorldSpec
 from rollback_lib.simulator.variables import ciphertext
 
-__all__ = ["alias_uid", "full", "iso", "job", "listed", "owner_id", "project", "row", "target"]
+__all__ = ["alias_uid", "bypass", "full", "iso", "job", "listed", "owner_id", "project", "row", "target"]
 
 _JSON = dict[str, Any]
 _LATEST = 5
@@ -146,13 +146,7 @@ def job(item: AliasJob) -> _JSON:
 
 def project(hosting: Hosting, spec: WorldSpec, now_ms: int, *, rollback_info: bool) -> _JSON:
     """Write the project."""
-    own, current = hosting.project, hosting.deployments[hosting.current]
-    latest = sorted(
-        (item for item in hosting.deployments.values() if item.project_id == own.id),
-        key=lambda item: -item.created_ms,
-    )
-    shown = own.rollback_target
-    note = own.rollback_note
+    own = hosting.project
     found: _JSON = {
         "id": own.id,
         "name": own.name,
@@ -163,45 +157,72 @@ def project(hosting: Hosting, spec: WorldSpec, now_ms: int, *, rollback_info: bo
         "live": True,
         "paused": own.paused,
         "autoAssignCustomDomains": own.auto_assign,
-        "targets": {"production": target(current)},
-        "latestDeployments": [listed(item) | {"id": item.id} for item in latest[:_LATEST]],
+        "targets": {"production": target(hosting.deployments[hosting.current])},
+        "latestDeployments": _latest(hosting),
         "alias": [{"domain": host, "target": "PRODUCTION"} for host in own.production_hosts],
-        "link": {
-            "type": "github",
-            "org": company.TEAM_SLUG,
-            "repo": own.name,
-            "repoId": 70415,
-            "productionBranch": "main",
-        },
-        "crons": {
-            "definitions": [
-                {"path": "/api/cron/renewals", "schedule": "0 3 * * *", "host": company.DOMAINS[0]}
-            ],
-            "deploymentId": own.crons_deployment,
-            "enabledAt": own.created_ms,
-            "disabledAt": None,
-            "updatedAt": own.crons_updated_ms,
-        },
-        "lastRollbackTarget": {"id": shown[0]} if shown is not None and now_ms < shown[1] else None,
-        "rollbackDescription": None
-        if note is None
-        else {
-            "userId": company.USER_ID,
-            "username": "runbook",
-            "description": note.text,
-            "createdAt": note.at_ms,
-        },
+        "link": _link(own),
+        "crons": _crons(own),
         "rollingRelease": _rolling_config(hosting),
-        "protectionBypass": {
-            secret: {"createdAt": since, "createdBy": company.USER_ID, "scope": "automation-bypass"}
-            for secret, since in own.bypass_secrets.items()
-        },
-        "ssoProtection": {"deploymentType": "all_except_custom_domains"},
-        "passwordProtection": None,
+        **_rollback_traces(own, now_ms),
+        **_protection(own),
     }
     if rollback_info:
         found["lastAliasRequest"] = None if own.last_job is None else job(own.last_job)
     return found
+
+
+def _latest(hosting: Hosting) -> list[_JSON]:
+    own = [item for item in hosting.deployments.values() if item.project_id == hosting.project.id]
+    own.sort(key=lambda item: -item.created_ms)
+    return [listed(item) | {"id": item.id} for item in own[:_LATEST]]
+
+
+def _link(own: Project) -> _JSON:
+    return {
+        "type": "github",
+        "org": company.TEAM_SLUG,
+        "repo": own.name,
+        "repoId": 70415,
+        "productionBranch": "main",
+    }
+
+
+def _crons(own: Project) -> _JSON:
+    return {
+        "definitions": [{"path": "/api/cron/renewals", "schedule": "0 3 * * *", "host": company.DOMAINS[0]}],
+        "deploymentId": own.crons_deployment,
+        "enabledAt": own.created_ms,
+        "disabledAt": None,
+        "updatedAt": own.crons_updated_ms,
+    }
+
+
+def _rollback_traces(own: Project, now_ms: int) -> _JSON:
+    """Write what a rollback leaves besides the pin; the target is shown for a moment only."""
+    shown, note = own.rollback_target, own.rollback_note
+    described = {"userId": company.USER_ID, "username": "runbook"}
+    return {
+        "lastRollbackTarget": {"id": shown[0]} if shown is not None and now_ms < shown[1] else None,
+        "rollbackDescription": None
+        if note is None
+        else {**described, "description": note.text, "createdAt": note.at_ms},
+    }
+
+
+def _protection(own: Project) -> _JSON:
+    return {
+        "protectionBypass": bypass(own),
+        "ssoProtection": {"deploymentType": "all_except_custom_domains"},
+        "passwordProtection": None,
+    }
+
+
+def bypass(own: Project) -> _JSON:
+    """Write the secrets that open protected deployments: they are the keys."""
+    return {
+        secret: {"createdAt": since, "createdBy": company.USER_ID, "scope": "automation-bypass"}
+        for secret, since in own.bypass_secrets.items()
+    }
 
 
 def _rolling_config(hosting: Hosting) -> _JSON | None:

@@ -22,7 +22,7 @@ from rollback_lib.simulator.deployments import Deployment
 from rollback_lib.simulator.faults import FaultBook
 from rollback_lib.simulator.history import COLLEAGUE
 from rollback_lib.simulator.hosting import Hosting
-from rollback_lib.simulator.ledger import Ledger
+from rollback_lib.simulator.ledger import Asked, Ledger
 from rollback_lib.simulator.outcome import OutcomeView
 from rollback_lib.simulator.spans import Span
 from rollback_lib.simulator.spec import Service, TokenSpec, WorldSpec
@@ -176,7 +176,7 @@ class World:
         return None
 
     def _saw_colleague(self, path: str, _at_ms: int) -> None:
-        entry = self.ledger.open(self.machine_ms(), "vercel", "POST", path, body=b"{}", caller=COLLEAGUE)
+        entry = self.ledger.open(self.machine_ms(), Asked("vercel", "POST", path, b"{}", COLLEAGUE))
         entry.status, entry.applied = 201, True
 
 
