@@ -15,6 +15,7 @@ from rollback_lib.journal import Journal
 from rollback_lib.messages.thread import Thread
 
 EVERY_S = 900.0
+EVERY_MIN = 15
 
 
 @pytest.fixture
@@ -32,13 +33,13 @@ def journal(tmp_path: Path, clock: FakeClock) -> Journal:
 @pytest.fixture
 def thread(slack: Workspace, journal: Journal, clock: FakeClock) -> Thread:
     """Give the run's thread, without a webhook."""
-    return Thread(slack.client(), journal, CHANNEL, clock, EVERY_S)
+    return Thread(slack.client(), journal, CHANNEL, clock, EVERY_MIN)
 
 
 def restarted(thread: Thread, slack: Workspace) -> Thread:
     """Give the same run's thread in another kernel."""
     return Thread(
-        slack.client(webhook=thread.slack.has_webhook), resume(thread.journal), CHANNEL, thread.clock, EVERY_S
+        slack.client(webhook=thread.slack.has_webhook), resume(thread.journal), CHANNEL, thread.clock, EVERY_MIN
     )
 
 

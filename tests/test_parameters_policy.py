@@ -39,10 +39,7 @@ REAL = {
     "approval_poll_s": 5,
     "approval_ways": ["slack"],
     "approval_ttl_s": 3600,
-    "update_every_s": 900,
     "unverified_is_success": False,
-    "postmortem_within_h": 24,
-    "min_candidate_age_s": 0,
 }
 
 
@@ -94,7 +91,7 @@ def test_zero_is_refused_where_nothing_would_happen(field):
 
 
 @pytest.mark.parametrize(
-    "field", ["approval_wait_s", "min_candidate_age_s", "telemetry_lag_s", "observe_s", "min_requests"]
+    "field", ["approval_wait_s", "telemetry_lag_s", "observe_s", "min_requests"]
 )
 def test_zero_is_taken_where_it_means_none(field):
     """No wait, no lag, no least age are real settings."""

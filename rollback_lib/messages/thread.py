@@ -30,7 +30,7 @@ class Thread:
     journal: Journal
     channel: str
     clock: Clock
-    update_every_s: float
+    update_every_min: int | None  # None: no updates are promised
     warnings: list[str] = field(default_factory=list)
     _tried: datetime | None = None  # when an update was last tried, whatever came of it
 
@@ -70,7 +70,11 @@ class Thread:
             JournalError: The intent could not be written down; nothing was sent.
         """
         now, last = self.clock.now(), self._last_said()
-        if last is not None and now - last >= timedelta(seconds=self.update_every_s):
+        if (
+            last is not None
+            and self.update_every_min is not None
+            and now - last >= timedelta(minutes=self.update_every_min)
+        ):
             self._tried = now
             self.say(f"update at {now:%Y-%m-%d %H:%M:%S}", text)
 

@@ -32,7 +32,6 @@ class Policy(Frozen):
     onset_lookback_s: PositiveSpan  # how far back the beginning of the issue is looked for
     issues_lookback_h: PositiveSpan  # how far back Sentry's issues are kept as evidence
     suspect_live_long_h: Span  # live for longer before the issue: code is an unlikely cause
-    min_candidate_age_s: Span  # a deployment younger than this is not offered
     clock_skew_s: Span  # how far the platforms' clocks may be from ours
 
     # requests
@@ -56,8 +55,6 @@ class Policy(Frozen):
     approval_wait_s: Span  # headless: how long to wait at the gate before ending in refused
     approval_poll_s: PositiveSpan
     approval_ttl_s: PositiveSpan  # an approval older than this no longer counts
-    update_every_s: PositiveSpan
-    postmortem_within_h: PositiveSpan
 
     # the end
     unverified_is_success: bool  # whether plain papermill exits with 0 for completed_unverified

@@ -84,6 +84,11 @@ class Plan(Frozen):
         return tuple(point.text for task in self.tasks if task.tests_flows for point in task.points)
 
     @property
+    def update_every_min(self) -> int | None:
+        """How often an update is promised while a rollback is under way, in minutes; None if it is not."""
+        return next((one.update_every_min for one in self.messages if one.name == "alert"), None)
+
+    @property
     def log_columns(self) -> tuple[str, ...]:
         """The columns of the rollback log, in order."""
         return self.log.columns

@@ -113,7 +113,7 @@ class Procedure:
             journal,
             resolved.platform.slack.incidents_channel,
             clock,
-            resolved.policy.update_every_s,
+            plan.update_every_min,
         )
         procedure = cls(Session(plan, resolved, clients, journal, incident, resolved.operator, thread, clock))
         procedure.at_open()

@@ -338,7 +338,7 @@ class VercelRollback(Procedure):
                 f"⚠️ Rolled back to {self._target}, outcome {outcome}: {escape(why)}\nCurrent error rate: {rate}",
             )
             return
-        by = self.now() + timedelta(hours=self.session.resolved.policy.postmortem_within_h)
+        by = self.now() + timedelta(hours=self._postmortem_h)
         text = self.session.plan.message("follow_up", procedure=self.number).fill(
             target=self._target,
             completion_time=f"{self.now():%Y-%m-%d %H:%M} UTC",
@@ -366,6 +366,10 @@ class VercelRollback(Procedure):
         self._keep_issues("close")
         self.session.note_check(self._as_left())
 
+    @property
+    def _postmortem_h(self) -> int:
+        return next(task.within_h for task in self.session.plan.tasks if task.within_h is not None)
+
     def _as_left(self) -> Check:
         title, wanted = (
             "Production still as this run left it",
@@ -390,7 +394,7 @@ class VercelRollback(Procedure):
         """List what a person still has to do."""
         lines = [
             "post-rollback checklist of the plan",
-            f"post-mortem within {self.session.resolved.policy.postmortem_within_h:g} hours",
+            f"post-mortem within {self._postmortem_h} hours",
         ]
         if self._pins:
             lines.insert(

@@ -200,9 +200,8 @@ class VercelClient:
         for reply in pages(fetch, _next, max_pages):
             for raw in items(reply, "deployments"):
                 deployment = Deployment.from_response(reply, raw)
-                if (
-                    deployment.id not in seen
-                ):  # the next page begins at an instant: it may repeat the last one
+                # The next page begins at an instant: it may repeat the last deployment of the one before.
+                if deployment.id not in seen:
                     seen.add(deployment.id)
                     yield deployment
 
