@@ -367,6 +367,15 @@ def test_pages_are_linked_until_there_are_no_more_results(build):
     assert seen == [f"GET /{number}" for number in range(5)]
 
 
+def test_last_full_page_is_the_last(build):
+    """§3: nothing after the last row, also where it fills its page."""
+    api = build(span(transaction=f"GET /{number}") for number in range(4))
+    first, last = (api.table("transaction", "count()", per_page="2", cursor=f"0:{at}:0") for at in (0, 2))
+    assert 'rel="next"; results="true"' in first.headers["link"]
+    assert 'rel="next"; results="false"' in last.headers["link"]
+    assert 'rel="previous"; results="true"' in last.headers["link"]
+
+
 def test_sort_puts_rows_without_a_value_last(build):
     """§3: sorting down or up by a value that a row lacks keeps that row at the end."""
     api = build(
@@ -467,8 +476,8 @@ def test_series_has_a_value_per_bucket_in_milliseconds(build):
 
 def test_bucket_within_the_lag_is_incomplete(build):
     """§4: a bucket is incomplete when its end is not before now minus the lag."""
-    values = series(build(lag_s=90.0), "count()")["timeSeries"][0]["values"]
-    assert [bucket["incomplete"] for bucket in values] == [False, False, False, True, True]
+    values = series(build(lag_s=120.0), "count()")["timeSeries"][0]["values"]
+    assert [bucket["incomplete"] for bucket in values] == [False, False, True, True, True]
     assert values[-1]["incompleteReason"] == "INCOMPLETE_BUCKET"
     assert values[-1]["value"] == 0.0
     assert "sampleCount" not in values[-1]
@@ -588,6 +597,16 @@ def test_issue_outside_window_or_environment_is_not_listed(build):
     assert issue["count"] == "1"
     assert issue["firstSeen"] == sentry_instant(NOW_MS - 3_000_000) + ".000000Z"
     assert api.get("issues/", ("statsPeriod", "10m"), ("environment", "staging")).json() == []
+
+
+def test_issues_and_releases_of_other_projects_are_left_out(build):
+    """§1, §7, §8: `project` narrows these lists too."""
+    api = build([span(http_status=500), span(http_status=500, project="admin", release="admin@1")])
+    for project, release in (("4509", BAD), ("admin", "admin@1")):
+        (issue,) = api.get("issues/", ("project", project)).json()
+        assert project in (issue["project"]["id"], issue["project"]["slug"])
+        assert [found["version"] for found in api.get("releases/", ("project", project)).json()] == [release]
+    assert len(api.get("issues/").json()) == len(api.get("releases/").json()) == 2
 
 
 def test_issue_window_holds_its_start_and_not_its_end(build):
