@@ -21,7 +21,7 @@ from rollback_lib.errors import BadParameters, RollbackError
 from rollback_lib.evidence.record import attach_notebook
 from rollback_lib.journal import FILE_NAME, Line, read_journal
 from rollback_lib.model import Outcome
-from rollback_lib.procedures.base import HANDOVER_VARIABLE
+from rollback_lib.procedures.opening import HANDOVER_VARIABLE
 
 __all__ = ["EXIT_CODES", "Execution", "execute", "exit_code_of_error", "outcome_of"]
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,28 +31,23 @@ from rollback_lib.errors import (
     PlanViolation,
     RollbackError,
 )
-from rollback_lib.evidence.archive import Archive
 from rollback_lib.evidence.record import write_record
 from rollback_lib.evidence.report import render_report
 from rollback_lib.http import Transport
 from rollback_lib.journal import Journal, Line
 from rollback_lib.messages.thread import Thread
-from rollback_lib.model import Check, CheckStatus, IncidentId, Outcome
-from rollback_lib.parameters import Resolved, RunParameters, notebook_cells, resolve
-from rollback_lib.plan import Plan, load_plan
+from rollback_lib.model import Check, CheckStatus, Outcome
+from rollback_lib.parameters import RunParameters, notebook_cells, resolve
+from rollback_lib.plan import load_plan
 from rollback_lib.procedures.gating import GateKeeper
-from rollback_lib.procedures.identity import choose
+from rollback_lib.procedures.opening import last_drill, open_journal
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Listing, Notice, show
 from rollback_lib.providers import connect
 from rollback_lib.providers.slack import escape
 
-__all__ = ["HANDOVER_VARIABLE", "Procedure", "step"]
+__all__ = ["Procedure", "step"]
 
-HANDOVER_VARIABLE = "ROLLBACK_HANDOVER"  # a file that the headless runner reads to learn which run this is
-_NOT_DECISIVE = frozenset(
-    {"confirm", "contacts", "incident", "injected", "mode", "new_run", "run", "secrets"}
-)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -106,7 +100,7 @@ class Procedure:
             namespace, cls.parameters_model, cells=notebook_cells(namespace), ask=getpass, needs=cls.needs
         )
         plan = load_plan(resolved.home)
-        journal, incident = _journal(cls, resolved, plan, clock)
+        journal, incident = open_journal(cls.number, resolved, plan, clock)
         clients = connect(resolved.platform, resolved.policy, resolved.secrets, clock, transport)
         thread = Thread(
             clients.slack,
@@ -418,6 +412,7 @@ class Procedure:
             (
                 f"incident {self.session.incident}, run {self.journal.run}, operator {self.session.operator.name}",
                 f"severity {parameters.severity or 'not set'}, criterion {parameters.criterion or 'not set'}; plan {self.session.plan.version}, expected {procedure.duration}",
+                f"last drill: {last_drill(resolved.archive_root, self.number)}",
                 f"done already: {', '.join(done)}" if done else "a new run: no step done yet",
                 f"record: {_relative(self.folder, resolved.home)}",
             ),
@@ -437,86 +432,6 @@ class Procedure:
             ]
         )
         return Listing(f"Run {self.journal.run} closed", ("check", "what", "status", "seen"), rows, note)
-
-
-def _journal(
-    cls: type[Procedure], resolved: Resolved, plan: Plan, clock: Clock
-) -> tuple[Journal, IncidentId]:
-    """Begin or continue the run's journal."""
-    parameters = resolved.parameters
-    archive = Archive(resolved.archive_root)
-    identity = choose(archive, parameters, cls.number, clock.now())
-    make = Journal.begin if identity.is_new else Journal.resume
-    journal = make(
-        identity.folder, identity.run, by=parameters.operator, clock=clock, redactor=resolved.secrets.redactor
-    )
-    journal.may_prepare = not parameters.dry_run
-    if identity.is_new:
-        journal.append("run.opened", data=_opening(cls, resolved, plan, identity.incident, identity.run))
-    else:
-        filled = _refuse_other_parameters(journal, resolved)
-        journal.append(
-            "run.continued", data={"mode": parameters.mode, "operator": parameters.operator, "filled": filled}
-        )
-    handover = os.environ.get(HANDOVER_VARIABLE)
-    if handover:
-        Path(handover).write_text(str(identity.folder), encoding="utf-8")
-    return journal, identity.incident
-
-
-def _opening(cls: type[Procedure], resolved: Resolved, plan: Plan, incident: str, run: str) -> dict[str, Any]:
-    parameters = resolved.parameters
-    names = ("environment", "mode", "severity", "criterion", "reason", "impact", "operator", "dry_run")
-    said = {name: getattr(parameters, name) for name in names}
-    return said | {
-        "procedure": cls.number,
-        "title": plan.procedure(cls.number).title,
-        "incident": incident,
-        "run": run,
-        "parameters": resolved.public(),
-        "fingerprint": resolved.fingerprint(),
-        "versions": _versions(),
-        "plan_version": plan.version,
-    }
-
-
-def _versions() -> dict[str, str]:
-    import platform
-    from importlib.metadata import version
-
-    names = ("rollback-runbooks", "httpx", "ipykernel", "ipywidgets", "papermill", "pydantic")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
-
-
-def _refuse_other_parameters(journal: Journal, resolved: Resolved) -> dict[str, Any]:
-    """Return what was filled in since the run was begun; refuse what was changed.
-
-    An empty parameter may be filled in as long as nothing was sent, and another operator may go on.
-    """
-    before: dict[str, Any] = {}
-    for line in journal.lines:
-        if line.event == "run.opened":
-            before |= line.data["parameters"]
-        elif line.event == "run.continued":
-            before |= line.data["filled"]
-    now = resolved.public()
-    differing = {name: now[name] for name in _decisive(now) if before.get(name) != now[name]}
-    sent = journal.last("effect.sending") is not None
-    changed = sorted(name for name in differing if name != "operator" and (before.get(name) or sent))
-    if changed:
-        run = journal.run
-        journal.release()
-        raise BadParameters(
-            f"Run {run} was begun with other parameters (changed: {', '.join(changed)}).",
-            "Nothing was sent; the run is as it was.",
-            "Put the parameters back to go on with it, or set new_run = True to begin another run.",
-        )
-    return differing
-
-
-def _decisive(public: dict[str, Any]) -> list[str]:
-    """Name what decides what a run does; which run it is, its mode and what opens its gates do not."""
-    return [name for name in public if name not in _NOT_DECISIVE]
 
 
 def _adapter(method: Callable[..., Any]) -> TypeAdapter[Any]:

@@ -1,0 +1,125 @@
+"""Beginning a run, or going on with one: its journal, its first line, and that the parameters are still the same.
+
+- Nothing is written before it is known which run it is.
+- An empty parameter may be filled in as long as nothing was sent; what was said stays said.
+- The headless runner learns from a file which run this is.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rollback_lib.clock import Clock
+from rollback_lib.errors import BadParameters
+from rollback_lib.evidence.archive import Archive
+from rollback_lib.journal import Journal
+from rollback_lib.model import IncidentId
+from rollback_lib.parameters import Resolved
+from rollback_lib.plan import Plan
+from rollback_lib.procedures.identity import choose
+
+__all__ = ["HANDOVER_VARIABLE", "last_drill", "open_journal"]
+
+HANDOVER_VARIABLE = "ROLLBACK_HANDOVER"  # a file that the headless runner reads to learn which run this is
+_NOT_DECISIVE = frozenset(
+    {"confirm", "contacts", "incident", "injected", "mode", "new_run", "run", "secrets"}
+)
+
+
+def last_drill(archive_root: Path, number: int) -> str:
+    """Say when this procedure was last drilled to its end, and with what outcome."""
+    drills = (
+        run
+        for run in Archive(archive_root).runs()
+        if run.environment == "drill" and run.procedure == number and run.is_closed
+    )
+    newest = next(drills, None)
+    if newest is None:
+        return "none in this archive"
+    return f"{newest.started_at:%Y-%m-%d %H:%M} UTC, {newest.outcome}"
+
+
+def open_journal(number: int, resolved: Resolved, plan: Plan, clock: Clock) -> tuple[Journal, IncidentId]:
+    """Begin or continue the run's journal.
+
+    Raises:
+        BadParameters: No run fits, or it was begun with other parameters; nothing was sent.
+        LeaseHeld: The run is open in another process.
+        JournalError: The journal cannot be written or does not hold.
+    """
+    parameters = resolved.parameters
+    archive = Archive(resolved.archive_root)
+    identity = choose(archive, parameters, number, clock.now())
+    make = Journal.begin if identity.is_new else Journal.resume
+    journal = make(
+        identity.folder, identity.run, by=parameters.operator, clock=clock, redactor=resolved.secrets.redactor
+    )
+    journal.may_prepare = not parameters.dry_run
+    if identity.is_new:
+        journal.append("run.opened", data=_opening(number, resolved, plan, identity.incident, identity.run))
+    else:
+        filled = _refuse_other_parameters(journal, resolved)
+        journal.append(
+            "run.continued", data={"mode": parameters.mode, "operator": parameters.operator, "filled": filled}
+        )
+    handover = os.environ.get(HANDOVER_VARIABLE)
+    if handover:
+        Path(handover).write_text(str(identity.folder), encoding="utf-8")
+    return journal, identity.incident
+
+
+def _opening(number: int, resolved: Resolved, plan: Plan, incident: str, run: str) -> dict[str, Any]:
+    parameters = resolved.parameters
+    names = ("environment", "mode", "severity", "criterion", "reason", "impact", "operator", "dry_run")
+    said = {name: getattr(parameters, name) for name in names}
+    return said | {
+        "procedure": number,
+        "title": plan.procedure(number).title,
+        "incident": incident,
+        "run": run,
+        "parameters": resolved.public(),
+        "fingerprint": resolved.fingerprint(),
+        "versions": _versions(),
+        "plan_version": plan.version,
+    }
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    names = ("rollback-runbooks", "httpx", "ipykernel", "ipywidgets", "papermill", "pydantic")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def _refuse_other_parameters(journal: Journal, resolved: Resolved) -> dict[str, Any]:
+    """Return what was filled in since the run was begun; refuse what was changed.
+
+    An empty parameter may be filled in as long as nothing was sent, and another operator may go on.
+    """
+    before: dict[str, Any] = {}
+    for line in journal.lines:
+        if line.event == "run.opened":
+            before |= line.data["parameters"]
+        elif line.event == "run.continued":
+            before |= line.data["filled"]
+    now = resolved.public()
+    differing = {name: now[name] for name in _decisive(now) if before.get(name) != now[name]}
+    sent = journal.last("effect.sending") is not None
+    changed = sorted(name for name in differing if name != "operator" and (before.get(name) or sent))
+    if changed:
+        run = journal.run
+        journal.release()
+        raise BadParameters(
+            f"Run {run} was begun with other parameters (changed: {', '.join(changed)}).",
+            "Nothing was sent; the run is as it was.",
+            "Put the parameters back to go on with it, or set new_run = True to begin another run.",
+        )
+    return differing
+
+
+def _decisive(public: dict[str, Any]) -> list[str]:
+    """Name what decides what a run does; which run it is, its mode and what opens its gates do not."""
+    return [name for name in public if name not in _NOT_DECISIVE]
