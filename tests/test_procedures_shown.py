@@ -1,0 +1,95 @@
+"""What a cell shows, as plain text and as HTML."""
+
+from __future__ import annotations
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from rollback_lib.procedures.shown import LONGEST, Listing, Notice, show
+
+EVIL = "<script>alert('x')</script> & \"co\""
+
+
+def listing(rows: int = 2, note: str = "") -> Listing:
+    """Give a table of that many rows."""
+    return Listing(
+        "Deployments", ("deployment", "state"), tuple((f"dpl_{n}", "READY") for n in range(rows)), note
+    )
+
+
+def test_a_listing_stands_in_columns_in_plain_text() -> None:
+    """A record, a terminal and a notebook without widgets keep this."""
+    shown = Listing("After", ("id", "what"), (("P1.C2", "Health"), ("P1.C4.1", "User login")), "all is well")
+    assert repr(shown).splitlines() == [
+        "After",
+        "id       what",
+        "P1.C2    Health",
+        "P1.C4.1  User login",
+        "all is well",
+    ]
+
+
+def test_a_listing_without_rows_shows_its_head() -> None:
+    """Nothing found is shown as that."""
+    assert repr(listing(0)).splitlines() == ["Deployments", "deployment  state"]
+
+
+def test_a_cell_with_line_breaks_stays_on_its_line() -> None:
+    """A platform's words of several lines do not break the columns."""
+    shown = Listing("After", ("what", "seen"), (("Health\n", "no answer:\n  timed out"), ("Page", "ok")))
+    assert repr(shown).splitlines()[1:] == ["what    seen", "Health  no answer: timed out", "Page    ok"]
+
+
+@pytest.mark.parametrize(("rows", "left"), [(LONGEST, None), (LONGEST + 1, 1), (LONGEST + 30, 30)])
+def test_a_long_listing_is_cut_and_says_so(rows: int, left: int | None) -> None:
+    """Twenty rows fit a cell; how many are left out is said in both forms."""
+    shown = listing(rows, "note")
+    for text in (repr(shown), shown._repr_html_()):
+        assert text.count("READY") == LONGEST
+        assert ("more" in text) is (left is not None)
+        assert left is None or f"... and {left} more" in text
+
+
+def test_nothing_in_a_listing_is_taken_for_markup() -> None:
+    """A commit's message is text, whatever it holds."""
+    html = Listing(EVIL, (EVIL,), ((EVIL,),), EVIL)._repr_html_()
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") == 4
+    assert "&amp;" in html
+
+
+def test_each_line_of_a_listings_note_stands_on_its_own_in_html() -> None:
+    """Outcome, state and undo below a table are lines, not one run of words."""
+    html = listing(1, "Outcome: verified\nUndo: promote dpl_1")._repr_html_()
+    assert "<div>Outcome: verified</div><div>Undo: promote dpl_1</div>" in html
+
+
+def test_a_notice_is_a_title_and_its_lines() -> None:
+    """In both forms, without markup from what it says."""
+    notice = Notice("Gate P1.G1: CLOSED", ("missing: the name", EVIL))
+    assert repr(notice) == f"Gate P1.G1: CLOSED\n  missing: the name\n  {EVIL}"
+    html = notice._repr_html_()
+    assert "<b>Gate P1.G1: CLOSED</b>" in html
+    assert "<div>&nbsp;&nbsp;missing: the name</div>" in html
+    assert "<script" not in html
+    assert repr(Notice("alone")) == "alone"
+
+
+def test_showing_puts_a_thing_into_the_running_cell() -> None:
+    """In a notebook it is part of the output, as HTML and as plain text."""
+    InteractiveShell.instance()
+    try:
+        with capture_output() as cell:
+            show(Notice("⚠ look here"))
+    finally:
+        InteractiveShell.clear_instance()
+    (output,) = cell.outputs
+    assert output.data["text/plain"] == "⚠ look here"
+    assert "look here" in output.data["text/html"]
+
+
+def test_outside_a_notebook_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """A library that is imported prints nothing."""
+    show(Notice("⚠ look here"))
+    assert capsys.readouterr() == ("", "")
