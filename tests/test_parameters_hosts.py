@@ -168,6 +168,7 @@ def test_a_template_is_judged_by_its_fixed_host(template, in_drill, outside):
     [
         "https://app.vercel.app",
         "https://{url}{url}",
+        "http://127.0.0.1/{url}/{url}",
         "https://{host}",
         "https://{url}.evil.com",
         "https://{url}@evil.com",

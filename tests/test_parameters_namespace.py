@@ -54,6 +54,7 @@ def test_declared_names_are_picked():
         "dry_rnu = str(5)",
         "# Parameters\ndry_rnu = True\n",
         "%matplotlib inline\ndry_rnu = True",
+        "%%time\ndry_rnu = True",
         "!ls\ndry_rnu = True",
         "?dry_run\ndry_rnu = True",
         "import math\ndry_rnu = math.floor(2.5)",

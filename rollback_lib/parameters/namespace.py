@@ -139,9 +139,6 @@ def _assigned(cells: Sequence[str], namespace: Mapping[str, Any]) -> Iterator[st
 def _statements(cell: str) -> list[ast.stmt]:
     """Parse a cell; lines for IPython alone are blanked, and a cell that still does not parse has none."""
     lines = cell.splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    if first.startswith("%%"):
-        return []  # the whole cell is the magic's text
     python = [
         "" if line.lstrip().startswith(("%", "!", "?")) or line.endswith("?") else line for line in lines
     ]
