@@ -42,6 +42,7 @@ def test_whole_run_is_told(tmp_path: Path) -> None:
         ("P1.S5", "done", 4.0),
         ("P1.S6", "done", 9.0),
     ]
+    assert account.steps[0].title == "Access Vercel Dashboard"
     assert (account.steps[0].started_at, account.steps[0].ended_at) == (
         "2026-11-23T21:58:01.000Z",
         "2026-11-23T21:58:03.000Z",
