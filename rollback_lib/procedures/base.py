@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,7 +69,7 @@ def step(step_id: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 @dataclass(repr=False, eq=False)
-class Procedure:
+class Procedure(ABC):
     """Base of the procedures; subclasses have one method a plan step."""
 
     session: Session
@@ -387,13 +388,13 @@ class Procedure:
         """List what a person still has to do."""
         return ()
 
+    @abstractmethod
     def state_and_undo(self) -> tuple[str, str]:
         """Say what production looks like now, and how to undo what was done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_row(self, outcome: Outcome) -> dict[str, str]:
         """Fill the plan's rollback-log columns."""
-        raise NotImplementedError
 
     def duration_text(self) -> str:
         """Say how long the run has taken so far, in the log's words."""

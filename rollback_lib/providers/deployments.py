@@ -64,12 +64,8 @@ class Deployment:
         meta, git = a_mapping(raw.get("meta")), a_mapping(raw.get("gitSource"))
         project = a_text(raw.get("projectId")) or a_text(a_mapping(raw.get("project")).get("id"))
         assigned = raw.get("aliasAssigned")
-        state = (
-            a_text(raw.get("readyState"))
-            or a_text(raw.get("state"))
-            or a_text(raw.get("status"))
-            or "unknown"
-        )
+        states = (a_text(raw.get(name)) for name in ("readyState", "state", "status"))
+        state = next((text for text in states if text), "unknown")
         gone = bool(raw.get("deleted") or raw.get("softDeletedByRetention")) or state == "DELETED"
         return cls(
             id=DeploymentId(needed(reply, raw, "uid", "id")),
