@@ -90,9 +90,7 @@ def test_zero_is_refused_where_nothing_would_happen(field):
         made(**{field: 0})
 
 
-@pytest.mark.parametrize(
-    "field", ["approval_wait_s", "telemetry_lag_s", "observe_s", "min_requests"]
-)
+@pytest.mark.parametrize("field", ["approval_wait_s", "telemetry_lag_s", "observe_s", "min_requests"])
 def test_zero_is_taken_where_it_means_none(field):
     """No wait, no lag, no least age are real settings."""
     assert getattr(made(**{field: 0}), field) == 0

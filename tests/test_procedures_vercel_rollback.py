@@ -162,7 +162,7 @@ def test_step_out_of_order_sends_nothing(company: Rehearsal):
     rollback = company.open()
     rollback.before_seal()
     before = len(company.world.ledger.entries())
-    with pytest.raises(PlanViolation, match="P1.S1"):
+    with pytest.raises(PlanViolation, match=r"P1\.S1"):
         rollback.go_to_deployments()
     assert len(company.world.ledger.entries()) == before
 

@@ -115,6 +115,7 @@ class Procedure(ABC):
         show(procedure)
         return procedure
 
+    @abstractmethod
     def at_open(self) -> None:
         """Fetch what fades; for subclasses. Must not raise for a service that is down."""
 
@@ -375,18 +376,21 @@ class Procedure(ABC):
 
     # -- for subclasses
 
+    @abstractmethod
     def before_seal(self) -> None:
         """Wait for whatever still writes into the run's folder."""
 
+    @abstractmethod
     def at_close(self) -> None:
         """Look once more at what must not have moved; note checks."""
 
+    @abstractmethod
     def tell_end(self, outcome: Outcome, why: str) -> None:
         """Post the follow-up."""
 
+    @abstractmethod
     def still_open(self) -> tuple[str, ...]:
         """List what a person still has to do."""
-        return ()
 
     @abstractmethod
     def state_and_undo(self) -> tuple[str, str]:
