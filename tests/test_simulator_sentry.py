@@ -611,12 +611,15 @@ def test_issues_and_releases_of_other_projects_are_left_out(build):
 
 def test_issue_window_holds_its_start_and_not_its_end(build):
     """§3, §7: the same half-open window as the table's, for issues and for the errors dataset."""
-    api = build([span(120, http_status=500), span(60, http_status=500)])
+    api = build([span(ago_s, http_status=500) for ago_s in (120, 90, 60)])
     window = [("start", sentry_instant(NOW_MS - 120_000)), ("end", sentry_instant(NOW_MS - 60_000))]
     (issue,) = api.get("issues/", *window).json()
-    assert issue["count"] == "1"
+    assert (issue["count"], issue["firstSeen"]) == ("2", sentry_instant(NOW_MS - 120_000) + ".000000Z")
     params = {"dataset": "errors", "query": "", "statsPeriod": "", **dict(window)}
-    assert api.row("count()", **params) == {"count()": 1}
+    rows = api.rows("timestamp", sort="timestamp", **params)
+    assert [row["timestamp"] for row in rows] == [
+        sentry_instant(NOW_MS - ago_ms) + ".000000Z" for ago_ms in (120_000, 90_000)
+    ]
 
 
 def test_past_is_read_in_portions(build):
