@@ -347,6 +347,7 @@ def test_redirect_is_not_followed(clock):
         (b"<!doctype html><html><head><title> Log in </title>", "an HTML page titled 'Log in'"),
         (b"<p>hm", "an HTML page"),
         (b"no_service", "no_service"),
+        (b'{"detail":"Already current."}', "Already current"),
         (b"", "no text"),
         (b"[1,", "[1,"),
         (b"\xff\xfe broken", "\ufffd\ufffd broken"),
@@ -357,7 +358,7 @@ def test_platforms_words_are_found(clock, content, words):
     api, _ = scripted(clock, httpx.Response(400, content=content))
     with pytest.raises(Unreachable) as caught:
         api.read("GET", "/things")
-    assert caught.value.happened.endswith(f"answered 400: {words}.")
+    assert caught.value.happened.endswith(f" answered 400: {words}.")
 
 
 def test_long_words_are_cut(clock):
