@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,13 @@ class _Short(httpx.BaseTransport):
             port: Door(world, name, module.make_app(world), sleep=_no_time)
             for port, (name, module) in PORTS.items()
         }
+        self.before: dict[str, Callable[[], object]] = {}  # what happens right before a path is first asked
         self._runner, self._one_at_a_time = asyncio.Runner(), threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         with self._one_at_a_time:
+            for path in [path for path in self.before if path in request.url.path]:
+                self.before.pop(path)()
             try:
                 return self._runner.run(self._answer(request))
             except RuntimeError as exc:

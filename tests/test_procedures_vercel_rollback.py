@@ -422,3 +422,22 @@ def test_slow_job_is_waited_for(company: Rehearsal):
     company.begin(WorldSpec(jobs=Jobs(pending_s=2, running_s=4)))
     all_cells(company.open())
     assert company.live() == {company.role("stable")}
+
+
+def test_refused_because_it_is_so_already_is_no_failure(company: Rehearsal):
+    """A colleague goes back to the same deployment right before our request: seen as done, not as failed."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+
+    def colleague() -> None:
+        hosting, clock = company.world.hosting, company.clock
+        hosting.rollback(stable.deployment.id, by="dee", at_ms=company.world.now_ms())
+        clock.advance(5)
+        company.world.advance()
+
+    company.transport.before["/rollback/"] = colleague
+    moved = rollback.move_production(stable)
+    assert "already" in moved.detail
+    assert company.live() == {stable.deployment.id}
+    assert [entry.applied for entry in company.sent("/rollback/")] == [False]
+    rollback.monitor(moved)

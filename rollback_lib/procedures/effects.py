@@ -18,7 +18,7 @@ from typing import Any
 
 from rollback_lib.clock import Clock
 from rollback_lib.consent.gates import Gate, Permit
-from rollback_lib.errors import JournalError, OutcomeUnknown, RollbackError
+from rollback_lib.errors import JournalError, NotApplied, OutcomeUnknown, RollbackError
 from rollback_lib.journal import Journal, Line
 from rollback_lib.journal.attempts import in_doubt
 from rollback_lib.model import Pass, RequestClass
@@ -158,8 +158,11 @@ class Carrier:
         """Find out whether it happened all the same, by this attempt or an earlier one; None: it may be sent again."""
         doubtful = self._doubtful(effect)
         if not doubtful:  # refused, or it never left
-            permit.failed(exc.happened)
-            raise exc
+            already = self._already(effect) if isinstance(exc, NotApplied) else None
+            if already is None:
+                permit.failed(exc.happened)
+                raise exc
+            return already
         found = self._watch(effect, _left_at(doubtful[0]), self.patience.observe_s)
         if found.seen in _REACHED:
             return found
@@ -171,6 +174,14 @@ class Carrier:
         if not isinstance(exc, OutcomeUnknown):
             raise exc
         return None
+
+    def _already(self, effect: Effect) -> Observation | None:
+        """See whether a refusal means that it is so already: platforms refuse what is there."""
+        found = self._observe(effect, self.clock.now())
+        self._note(effect, "observed", found)
+        if found.seen is not Seen.HAPPENED:
+            return None
+        return Observation(Seen.HAPPENED, f"refused, because it was so already: {found.detail}")
 
     def _watch(self, effect: Effect, since: datetime, for_s: float) -> Observation:
         """Ask the platform until it shows the effect, or the time to look is over."""

@@ -30,7 +30,7 @@ class GateKeeper:
         """Show a gate and take the answer as the mode has it; returns at once when interactive."""
         gate = Gate(
             ask,
-            self._demand(),
+            self.demand(),
             self.session.journal,
             self.session.parameters.dry_run,
             self._approvals().collect,
@@ -65,7 +65,8 @@ class GateKeeper:
         gate.require_open()
         return gate
 
-    def _demand(self) -> Demand:
+    def demand(self) -> Demand:
+        """Return what the plan asks before an effect of this run."""
         parameters = self.session.parameters
         found = demand(self.session.plan, parameters.severity, parameters.criterion, self.number)
         unsaid = tuple(

@@ -17,7 +17,6 @@ from functools import cached_property, partial
 from typing import ClassVar, Literal
 
 from rollback_lib.consent.gates import Ask, Gate
-from rollback_lib.consent.policy import Demand
 from rollback_lib.errors import BadParameters, CheckFailed, RollbackError
 from rollback_lib.model import Check, CheckStatus, GateId, Outcome, Pass
 from rollback_lib.parameters import RunParameters
@@ -148,8 +147,9 @@ class VercelRollback(Procedure):
         found = self._carrier.settle(effect)
         if found is None:
             gate = self.keeper.opened("P1.G1")
-            self._tell_begin(stable, gate.demand)
+            self._tell_begin(stable)
             found = self._carrier.carry_out(effect, gate, partial(self._require_unmoved, gate, stable))
+        self._tell_leads()
         first = next(self.journal.find("effect.sending", "P1.S4"))
         return Moved(
             stable.live,
@@ -307,7 +307,7 @@ class VercelRollback(Procedure):
 
     # -- telling people
 
-    def _tell_begin(self, stable: Stable, asked: Demand) -> None:
+    def _tell_begin(self, stable: Stable) -> None:
         plan, parameters = self.session.plan, self.session.parameters
         latest = self.now() + timedelta(minutes=plan.procedure(self.number).duration_min[1])
         text = plan.message("alert", procedure=self.number).fill(
@@ -319,11 +319,13 @@ class VercelRollback(Procedure):
             mentions=self._mention(("engineering_lead", "cto")),
         )
         self.session.thread.say("alert", text, in_thread=False)
+
+    def _tell_leads(self) -> None:
+        """Notify those who need not approve but must know; after the effect, so that it does not wait for Slack."""
+        asked = self.keeper.demand()
         if asked.notify_after:
-            self.session.thread.say(
-                "notice",
-                f"{self._mention(asked.notify_after)} {asked.rule}. Operator: {self.session.operator.name}. Run {self.journal.run}.",
-            )
+            told = f"{self._mention(asked.notify_after)} {escape(asked.rule)}. Operator: {self.session.operator.name}. Run {self.journal.run}."
+            self.session.thread.say("notice", told)
 
     def _mention(self, roles: tuple[str, ...]) -> str:
         people = dict.fromkeys(self.session.resolved.contacts.holders(role)[0].slack for role in roles)
