@@ -184,3 +184,10 @@ def test_configured_production_opens(tmp_path):
         resolved = opened(home, {"environment": environment, "operator": "lead"})
         assert resolved.platform.vercel.team_id == "team_real1"
         assert resolved.operator.name == "Lead"
+
+
+def test_a_drills_personas_may_live_at_an_example_address(tmp_path):
+    """What would be a placeholder elsewhere is a fine address for somebody who does not exist."""
+    home = project(tmp_path)
+    edit(home, "contacts.yaml", "sam@derrimut247.drill", "sam@example.com")
+    assert opened(home).contacts.person("sam").email == "sam@example.com"

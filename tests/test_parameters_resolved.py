@@ -128,6 +128,12 @@ def test_an_unnamed_operator_is_refused_outside_drills(home, environment):
     assert "lead, oncall" in message.replace("chief, ", "")
 
 
+def test_an_operator_named_in_productions_file_does_not_stand_in(home):
+    """Whoever operates outside drills says so in the run's own parameters."""
+    edit(home, "production.yaml", "mode: headless", "operator: lead\nmode: headless")
+    assert "operator is empty" in refused(home, {"environment": "production"})
+
+
 @pytest.mark.parametrize("environment", ["production", "drill"])
 def test_an_operator_who_is_nobody_is_refused(home, environment):
     """The operator is one of the environment's people, in drills too."""

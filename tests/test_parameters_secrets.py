@@ -13,7 +13,7 @@ from rollback_lib.errors import BadParameters
 from rollback_lib.parameters import SECRET_NAMES, Secrets, resolve
 from rollback_lib.parameters.dotenv import parse
 
-TOKEN = "vcp_0123456789abcdefTOKEN"
+TOKEN = "vcp_0123456789abcdefABCDEF"
 OTHER = "vcp_another_value_of_the_file"
 
 
