@@ -31,8 +31,8 @@ help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
 		printf '  make %-8s %s\n' "$$name" "$$text"; done
 
-$(READY): requirements.lock requirements-bootstrap.lock pyproject.toml scripts/make-venv
-	@scripts/make-venv
+$(READY): requirements.lock requirements-bootstrap.lock pyproject.toml .ci/make-venv
+	@.ci/make-venv
 
 drill: $(READY)  ## rehearse the rollbacks in a simulated company on this machine
 	$(BIN)/rollback drill $(if $(filter-out 0,$(REALTIME)),--realtime) $(if $(ONLY),--only $(ONLY))

@@ -39,7 +39,11 @@ def thread(slack: Workspace, journal: Journal, clock: FakeClock) -> Thread:
 def restarted(thread: Thread, slack: Workspace) -> Thread:
     """Give the same run's thread in another kernel."""
     return Thread(
-        slack.client(webhook=thread.slack.has_webhook), resume(thread.journal), CHANNEL, thread.clock, EVERY_MIN
+        slack.client(webhook=thread.slack.has_webhook),
+        resume(thread.journal),
+        CHANNEL,
+        thread.clock,
+        EVERY_MIN,
     )
 
 

@@ -107,7 +107,7 @@ def test_oldest_python_is_the_same_everywhere():
     assert PROJECT["tool"]["mypy"]["python_version"] == oldest
     assert PROJECT["tool"]["ruff"]["target-version"] == f"py{dense}"
     assert f"--python-version {oldest} " in (ROOT / "Makefile").read_text(encoding="utf-8")
-    script = (ROOT / "scripts" / "make-venv").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "make-venv").read_text(encoding="utf-8")
     assert f'oldest="{oldest}"' in script
     assert f"sys.version_info < ({oldest.replace('.', ', ')})" in script
     assert Version(oldest) >= Version("3.11")
@@ -119,8 +119,8 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder, self.commands = folder / "project", folder / "commands"
         self.commands.mkdir(parents=True)
-        (self.folder / "scripts").mkdir(parents=True)
-        shutil.copy(ROOT / "scripts" / "make-venv", self.folder / "scripts")
+        (self.folder / ".ci").mkdir(parents=True)
+        shutil.copy(ROOT / ".ci" / "make-venv", self.folder / ".ci")
         for name in ("sh", "cat", "chmod", "cp", "dirname", "mkdir", "rm", "touch"):
             (self.commands / name).symlink_to(str(shutil.which(name)))
 
@@ -143,7 +143,7 @@ class Machine:
     def make(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the installer there."""
         return subprocess.run(
-            [self.folder / "scripts" / "make-venv"],
+            [self.folder / ".ci" / "make-venv"],
             env={"PATH": str(self.commands), **environment},
             capture_output=True,
             text=True,
@@ -255,8 +255,8 @@ def test_second_make_is_a_look_at_one_file(tmp_path):
     """With the stamp newer than locks and pyproject.toml nothing is installed; with an older one it is."""
     for name in ("Makefile", "pyproject.toml", *LOCKS):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "make-venv", tmp_path / "scripts")
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "make-venv", tmp_path / ".ci")
     (tmp_path / ".venv").mkdir()
     stamp = tmp_path / ".venv" / ".ready"
     stamp.touch()
