@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from rollback_lib.errors import BadParameters, RollbackError
 from rollback_lib.parameters import load_contacts, project_home, read_layer
@@ -172,7 +171,7 @@ def drill(
         f"Drilling {len(scenarios)} scenario(s) against simulated companies on this machine ...", markup=False
     )
     done = run_scenarios(scenarios, home, policy, at_once=at_once, told=_tell)
-    _out.print(_drill_table(done, home))
+    _tell_records(done, home)
     bad = [drilled for drilled in done if not drilled.as_expected]
     for drilled in bad:
         _err.print(f"--- {drilled.name}\n{drilled.said}", markup=False)
@@ -183,29 +182,21 @@ def drill(
 
 
 def _tell(drilled: Drilled) -> None:
-    mark = "as expected" if drilled.as_expected else "NOT as expected"
-    _out.print(
-        f"  {drilled.name}: {drilled.outcome or 'no run'}, production {drilled.production}, {drilled.seconds:.1f} s - {mark}",
-        markup=False,
+    expected = drilled.scenario.expected
+    came = f"{drilled.outcome or 'no run'}, production {drilled.production}"
+    verdict = (
+        "as expected"
+        if drilled.as_expected
+        else f"EXPECTED {expected.outcome}, production {expected.production}"
     )
+    _out.print(f"  {drilled.name}: {came}, {drilled.seconds:.1f} s - {verdict}", markup=False)
 
 
-def _drill_table(done: list[Drilled], home: Path) -> Table:
-    table = Table(title="Drills", title_justify="left")
-    for column in ("scenario", "expected", "outcome", "production", "s", "record"):
-        table.add_column(column, overflow="fold")
-    for one in done:
-        expected = one.scenario.expected
-        place = _short(one.folder, home) if one.folder else "-"
-        table.add_row(
-            one.name,
-            f"{expected.outcome}, {expected.production}",
-            str(one.outcome),
-            one.production,
-            f"{one.seconds:.1f}",
-            place,
-        )
-    return table
+def _tell_records(done: list[Drilled], home: Path) -> None:
+    _out.print("Records, each with journal, executed notebook and report.html:", markup=False)
+    for drilled in done:
+        place = _short(drilled.folder, home) if drilled.folder else "none: no run was begun"
+        _out.print(f"  {drilled.name}: {place}", markup=False)
 
 
 @app.command()
