@@ -46,7 +46,12 @@ def approves(ask: Ask, role: str) -> tuple[Approval | None, str]:
 
 def permit_of(gate: Gate) -> Permit:
     """Take a permit."""
-    return gate.permit("rollback production", step="P1.S4", data={"before": {}, "inverse": "promote dpl_bad"})
+    return gate.permit(
+        "rollback production",
+        step="P1.S4",
+        data={"before": {}, "inverse": "promote dpl_bad"},
+        check=lambda: None,
+    )
 
 
 # Opening
@@ -383,7 +388,7 @@ def test_a_moved_state_is_refused_naming_what_moved(
     with pytest.raises(GateClosed) as caught:
         gate.require_unmoved(state)
     assert all(text in caught.value.happened for text in told)
-    assert caught.value.state == "This run sent nothing that changes production."
+    assert caught.value.state == "This run has sent nothing that changes production."
     assert journal.lines[-1].event == "gate.refused"
     assert journal.lines[-1].data == {"gate": "P1.G1", "missing": told}
 
@@ -416,7 +421,7 @@ def test_a_permit_cannot_be_made_past_a_closed_gate(journal: Journal) -> None:
     """The class itself asks the gate: there is no way around `permit`."""
     gate = make(journal)
     with pytest.raises(GateClosed):
-        Permit(gate, "rollback production", "P1.S4", {})
+        Permit(gate, "rollback production", "P1.S4", {}, lambda: None)
     assert events(journal, "effect") == []
 
 

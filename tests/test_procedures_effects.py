@@ -212,7 +212,7 @@ def test_a_gate_that_closes_between_intent_and_request_stops_it(
 def test_a_refusal_passes_and_is_written_down_as_failed(
     carrier: Carrier, platform: Platform, gate: Gate, answer: str, error: type[RollbackError]
 ) -> None:
-    """The platform said no, or was not reached: nothing is sent again by itself and nothing is asked."""
+    """The platform said no (one look: is it so already?), or was not reached: nothing is sent again by itself."""
     platform.answers = [answer]
     with pytest.raises(error):
         carry(carrier, platform, gate)
@@ -220,7 +220,16 @@ def test_a_refusal_passes_and_is_written_down_as_failed(
     last = carrier.journal.lines[-1]
     assert last.event == "effect.failed"
     assert "vercel: POST /rollback" in last.data["reason"]
-    assert platform.asked_since == []
+    assert len(platform.asked_since) == (1 if answer == "refused" else 0)
+
+
+def test_a_refusal_of_what_is_so_already_is_done(carrier: Carrier, platform: Platform, gate: Gate) -> None:
+    """Platforms refuse to move to where it is: seen to be there, it is done and not failed."""
+    platform.answers, platform.shows = ["refused"], [Seen.HAPPENED]
+    found = carry(carrier, platform, gate)
+    assert found.seen is Seen.HAPPENED
+    assert "already" in found.detail
+    assert carrier.journal.lines[-1].event == "effect.done"
 
 
 def test_after_a_refusal_the_cell_can_be_run_again(carrier: Carrier, platform: Platform, gate: Gate) -> None:
@@ -230,7 +239,7 @@ def test_after_a_refusal_the_cell_can_be_run_again(carrier: Carrier, platform: P
         carry(carrier, platform, gate)
     assert carry(carrier, platform, gate).seen is Seen.RUNNING
     assert platform.sent == 2
-    assert platform.asked_since == []
+    assert len(platform.asked_since) == 1  # whether it was so already; none before the second request
 
 
 # No answer
@@ -531,7 +540,7 @@ def test_cut_off_after_it_was_refused_it_is_sent(
     end_after(carrier, platform, gate, event)
     assert again_in_another_kernel(carrier, platform).seen is Seen.RUNNING
     assert platform.sent == 1
-    assert platform.asked_since == []
+    assert len(platform.asked_since) == 1  # right after the refusal, none in the next session
 
 
 def test_cut_off_after_it_was_settled_as_not_happened_it_is_asked_once_more_and_sent(

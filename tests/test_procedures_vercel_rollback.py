@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from rollback_lib.errors import (
     Unreachable,
 )
 from rollback_lib.evidence.record import verify_record
+from rollback_lib.model import DeploymentId
 from rollback_lib.procedures import VercelRollback
 from rollback_lib.simulator import Broken, Fault, Jobs, WorldSpec
 
@@ -338,12 +340,23 @@ def test_sentry_down_is_completed_unverified(company: Rehearsal):
 def test_cause_outside_the_frontend_is_failed_after_the_rollback(company: Rehearsal):
     """The rolled-back deployment is as bad: failed, and production stays pinned on it."""
     company.begin(WorldSpec(broken=Broken(cause="outside")))
-    rollback = company.open()
+    rollback = company.open(deployment=company.role("stable"))
     stable = to_gate(rollback)
     rollback.monitor(rollback.move_production(stable))
     with pytest.raises(CheckFailed):
         rollback.verify(stable)
     assert record_of(rollback)["outcome"]["outcome"] == "failed"
+
+
+def test_headless_never_chooses_what_it_has_seen_failing(company: Rehearsal):
+    """Every candidate is bad on its own address: headless stops and says so; a person may name one."""
+    company.begin(WorldSpec(broken=Broken(cause="outside")))
+    rollback = company.open()
+    rollback.access_dashboard()
+    rollback.go_to_deployments()
+    with pytest.raises(BadParameters, match="outside the frontend"):
+        rollback.identify_stable_deployment()
+    assert company.sent("/rollback/") == []
 
 
 def test_deployment_bad_on_its_own_address_is_passed_over(company: Rehearsal):
@@ -441,3 +454,152 @@ def test_refused_because_it_is_so_already_is_no_failure(company: Rehearsal):
     assert company.live() == {stable.deployment.id}
     assert [entry.applied for entry in company.sent("/rollback/")] == [False]
     rollback.monitor(moved)
+
+
+def test_approved_gate_lets_no_other_deployment_through(company: Rehearsal):
+    """What step 3 found is what gate and approval are about: anything else is refused before it is sent."""
+    rollback = company.open(severity="P1", criterion="P1.T3")
+    stable = to_gate(rollback)
+    other = next(
+        d
+        for d in rollback._search.deployments()
+        if d.substate == "PROMOTED" and d.created_at < stable.deployment.created_at
+    )
+    with pytest.raises(PlanViolation, match="step 3"):
+        rollback.move_production(replace(stable, deployment=other))
+    assert company.sent("/rollback/") == []
+    assert company.live() == {company.role("bad")}
+
+
+def test_permit_of_one_request_admits_no_other(company: Rehearsal):
+    """Even past the steps, the permit itself refuses another target."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+    gate = rollback.keeper.opened("P1.G1")
+    permit = gate.permit("x", step="P1.S4", data={}, check=lambda: None)
+    with pytest.raises(PlanViolation, match="is not what gate"):
+        rollback.session.clients.vercel.rollback(DeploymentId("dpl_another"), permit, "x")
+    assert company.sent("/rollback/") == []
+    assert stable.deployment.id not in company.live()
+
+
+def test_world_moved_during_a_429_wait_is_not_overrun(company: Rehearsal):
+    """A colleague's fix goes live while we wait out a limit: the repeated attempt does not leave."""
+    company.begin(spec(kind="429", retry_after_s=3))
+    rollback = company.open()
+    stable = to_gate(rollback)
+    sleep = company.clock.sleep
+
+    def meanwhile(seconds: float) -> None:
+        hosting = company.world.hosting
+        if hosting.current != company.role("hotfix") and seconds >= 1:
+            hosting.promote(company.role("hotfix"), by="dee", at_ms=company.world.now_ms())
+        sleep(seconds)
+
+    company.clock.sleep = meanwhile
+    with pytest.raises(GateClosed, match="live deployment"):
+        rollback.move_production(stable)
+    assert len(company.sent("/rollback/")) == 1
+    assert company.live() == {company.role("hotfix")}
+
+
+def test_domain_left_behind_is_never_verified(company: Rehearsal):
+    """The job says succeeded and the app's first domain is right, but another domain still serves the bad one."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+    moved = rollback.move_production(stable)
+    company.clock.advance(5)
+    company.world.advance()
+    company.world.hosting.move_host(
+        "www.derrimut247.drill", company.role("bad"), company.world.now_ms(), "by hand", "dee"
+    )
+    with pytest.raises(CheckFailed, match="not shown to be"):
+        rollback.monitor(moved)
+    assert record_of(rollback)["outcome"]["outcome"] == "failed"
+
+
+def test_domain_moved_back_before_close_fails_the_outcome(company: Rehearsal):
+    """One domain is pointed back by hand after the verification: the run is closed as failed."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+    rollback.monitor(rollback.move_production(stable))
+    rollback.verify(stable)
+    company.world.hosting.move_host(
+        "www.derrimut247.drill", company.role("bad"), company.world.now_ms(), "by hand", "dee"
+    )
+    with pytest.raises(CheckFailed, match="www"):
+        rollback.close()
+
+
+def test_step_with_an_effect_cannot_be_skipped(company: Rehearsal):
+    """What changes production is done or left, never skipped over."""
+    rollback = company.open()
+    to_gate(rollback)
+    with pytest.raises(PlanViolation, match="cannot be skipped"):
+        rollback.skip("P1.S4", reason="in a hurry")
+
+
+def test_skipped_monitoring_is_at_best_unverified(company: Rehearsal):
+    """Without the time of the move no error rate can be judged."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+    rollback.move_production(stable)
+    rollback.skip("P1.S5", reason="dashboard shows it done")
+    company.clock.advance(5)
+    rollback.verify(stable)
+    with pytest.raises(CheckFailed, match="completed_unverified"):
+        rollback.close()
+
+
+def test_parameter_that_was_read_already_cannot_be_filled_in(company: Rehearsal):
+    """Naming a deployment after step 3 would be recorded and ignored: it is refused."""
+    rollback = company.open()
+    to_gate(rollback)
+    run = rollback.journal.run
+    company.restart(rollback)
+    with pytest.raises(BadParameters, match="deployment"):
+        company.open(run=run, deployment=company.role("stable"))
+
+
+def test_nobody_who_operated_the_run_approves_it(company: Rehearsal):
+    """The lead began the run; under another operator's name the lead's own ✅ still does not count."""
+    rollback = company.open(severity="P1", criterion="P1.T3", operator="lee")
+    run = rollback.journal.run
+    company.restart(rollback)
+    again = company.open(severity="P1", criterion="P1.T3", operator="ana", run=run)
+    stable = to_gate(again)
+    with pytest.raises(GateClosed, match="engineering lead"):
+        again.move_production(stable)
+    assert company.sent("/rollback/") == []
+
+
+def test_sent_without_an_answer_is_never_told_as_nothing_sent(company: Rehearsal):
+    """503 to the first attempt, then the gate closes: unknown, and the refusal does not claim that nothing was sent."""
+    company.begin(spec(kind="503"))
+    rollback = company.open()
+    stable = to_gate(rollback)
+    looks = []
+
+    def moved(seconds: float, sleep=company.clock.sleep) -> None:
+        looks.append(seconds)
+        company.world.hosting.project.auto_assign = False
+        sleep(seconds)
+
+    company.clock.sleep = moved
+    with pytest.raises(GateClosed) as caught:
+        rollback.move_production(stable)
+    assert looks
+    assert "UNKNOWN" in caught.value.state
+    assert record_of(rollback)["outcome"]["outcome"] == "unknown"
+
+
+def test_clock_off_by_a_quarter_of_an_hour_is_never_verified(company: Rehearsal):
+    """Our clock is slow: what the monitoring has of 'now' is from before the rollback."""
+    company.begin(WorldSpec(clock_skew_s=900))
+    rollback = company.open(issue_started_at="-2m")
+    stable = to_gate(rollback)
+    rollback.monitor(rollback.move_production(stable))
+    rollback.verify(stable)
+    with pytest.raises(CheckFailed, match="clock"):
+        rollback.close()
+    assert record_of(rollback)["outcome"]["outcome"] == "completed_unverified"

@@ -140,7 +140,7 @@ class SlackApprovals:
 
     def _seen_before(self, ask: Ask, role: str) -> Approval | None:
         """Find the approval in the journal: the restarted kernel goes on with it, also while Slack is down."""
-        able = {person.slack for person in self.contacts.holders(role)} - {self.operator.slack}
+        able = {person.slack for person in self.contacts.holders(role)} - self._askers()
         for line in self.journal.find("approval.seen", ask.gate):
             found = Approval(**line.data)
             fits = (found.role, found.digest) == (role, ask.digest) and found.slack_user in able
@@ -153,8 +153,16 @@ class SlackApprovals:
         holders = self.contacts.holders(role)
         reacted = {*reactions.users(APPROVE), *reactions.users(REFUSE)} & {one.slack for one in holders}
         users = {user: self.slack.user(user) for user in sorted(reacted)}
-        askers = {self.operator.slack, request.asked_by}
-        return judge_reactions(reactions, holders, askers=askers, users=users)
+        return judge_reactions(reactions, holders, askers=self._askers() | {request.asked_by}, users=users)
+
+    def _askers(self) -> set[str]:
+        """Return everybody who has operated this run: nobody of them approves it."""
+        keys = {
+            line.data["operator"]
+            for event in ("run.opened", "run.continued")
+            for line in self.journal.find(event)
+        }
+        return {self.operator.slack} | {one.slack for key, one in self.contacts.people.items() if key in keys}
 
     def _request(self, ask: Ask, role: str) -> _Request:
         line = self._asked(ask, role)

@@ -18,8 +18,9 @@ from datetime import datetime
 from typing import Any
 
 from rollback_lib.consent.policy import Demand
-from rollback_lib.errors import GateClosed
+from rollback_lib.errors import GateClosed, PlanViolation
 from rollback_lib.journal import Intent, Journal
+from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.model import GateId, RequestClass, Sending, digest_of
 
 __all__ = ["Approval", "Ask", "Gate", "Permit"]
@@ -38,11 +39,19 @@ class Ask:
     state: dict[str, Any]  # what it was decided on, read from the platform
     will_not_undo: tuple[str, ...]
     typed_wanted: str  # the target's own name, as the platform gives it
+    request: str = ""  # the one request it may let through: verb and path, as "POST /v1/..."; empty: none
 
     @property
     def digest(self) -> str:
         """Return the digest that an approval names: the effect and the state it was decided on."""
-        return digest_of([self.gate, self.environment, self.effect, self.state])
+        return digest_of(
+            [self.gate, self.environment, self.request, self.effect, self.state, self.will_not_undo]
+        )
+
+    def lets_through(self, sending: Sending) -> bool:
+        """Say whether a request is the one that was asked for; a prefix of the platform's address is its own matter."""
+        verb, _, path = self.request.partition(" ")
+        return bool(path) and sending.method == verb and sending.path.partition("?")[0].endswith(path)
 
 
 @dataclass(frozen=True)
@@ -173,7 +182,7 @@ class Gate:
         )
         raise GateClosed(
             f"Gate {self.ask.gate} no longer fits: the platform changed since it was shown ({'; '.join(moved)}).",
-            "This run sent nothing that changes production.",
+            self._sent_so_far(),
             "Somebody else may be acting: ask in the incidents channel. Then begin a new run (new_run = True), which looks again.",
         )
 
@@ -184,18 +193,36 @@ class Gate:
         )
         return GateClosed(
             f"Gate {self.ask.gate} ({self.ask.title}) is closed: {'; '.join(missing)}.",
-            "This run has sent nothing that changes production.",
+            self._sent_so_far(),
             f"See to what is missing, then run this cell again. The run stays open: {self.journal.run}.",
         )
 
-    def permit(self, name: str, *, step: str, data: dict[str, Any]) -> Permit:
+    def permit(self, name: str, *, step: str, data: dict[str, Any], check: Callable[[], None]) -> Permit:
         """Write the effect's intent down and give its permit.
+
+        Args:
+            name: Of the effect.
+            step: The plan's step.
+            data: What belongs to the intent: the state before, the inverse.
+            check: Asked right before each repeated attempt leaves; raises if the platform is no longer as it was decided on.
 
         Raises:
             GateClosed: The gate is not open; nothing was sent.
         """
         self.require_open()
-        return Permit(self, name, step, data)
+        return Permit(self, name, step, data, check)
+
+    def _sent_so_far(self) -> str:
+        """Say truly whether anything that changes production has left."""
+        if effect_in_doubt(self.journal.lines):
+            return (
+                "UNKNOWN: this run sent a change before that got no clear answer; it may still take effect."
+            )
+        if self.journal.last("effect.done") is not None:
+            return "This run's change of production was made earlier; nothing more was sent now."
+        if self.journal.last("effect.sending") is not None:
+            return "What this run sent was refused; production was not changed by it."
+        return "This run has sent nothing that changes production."
 
     def _ask_for(self, role: str) -> None:
         """Look for one approval, and remember why there is none."""
@@ -249,19 +276,30 @@ class Permit(Intent):
 
     request_class: RequestClass = RequestClass.EFFECT
 
-    def __init__(self, gate: Gate, name: str, step: str, data: dict[str, Any]) -> None:
+    def __init__(
+        self, gate: Gate, name: str, step: str, data: dict[str, Any], check: Callable[[], None]
+    ) -> None:
         gate.require_open()
-        self.gate = gate
+        self.gate, self.check = gate, check
         super().__init__(gate.journal, name, step, {"gate": gate.ask.gate, "digest": gate.ask.digest} | data)
 
     def admit(self, sending: Sending) -> None:
-        """Ask the gate once more, then write down that the request leaves now.
+        """Ask gate and platform once more, also before a repeated attempt, then write down that the request leaves now.
 
         Raises:
-            GateClosed: The gate is not open; nothing leaves.
+            PlanViolation: Not the request that the gate was about; nothing leaves.
+            GateClosed: The gate is not open, or the platform moved; nothing leaves.
             JournalError: The line is not on disk; nothing leaves.
         """
+        if not self.gate.ask.lets_through(sending):
+            raise PlanViolation(
+                f"{sending.method} {sending.path} is not what gate {self.gate.ask.gate} is about ({self.gate.ask.request or 'no request'}).",
+                "Nothing was sent.",
+                "Run the cells from the top, in order: the gate is about what step 3 found.",
+            )
         self.gate.require_open()
+        if self.attempts:  # the first attempt follows its own look at once; a repeated one has waited
+            self.check()
         super().admit(sending)
 
 

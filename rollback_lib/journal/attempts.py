@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from rollback_lib.journal.line import Line
 from rollback_lib.model import RequestClass
 
-__all__ = ["in_doubt"]
+__all__ = ["effect_in_doubt", "in_doubt"]
 
 _SURELY_NOT = ("refused", "not_sent")
 
@@ -34,3 +34,11 @@ def in_doubt(lines: Iterable[Line], request_class: RequestClass, name: str) -> t
         elif what == "answered" and found and line.data["kind"] in _SURELY_NOT:
             found.pop()  # an answer follows its own attempt
     return tuple(found)
+
+
+def effect_in_doubt(lines: Iterable[Line]) -> bool:
+    """Say whether any change of production may have arrived without being known to be done."""
+    every = tuple(lines)
+    sent = {line.data["name"] for line in every if line.event == "effect.sending"}
+    done = {line.data["name"] for line in every if line.event == "effect.done"}
+    return any(in_doubt(every, RequestClass.EFFECT, name) for name in sent - done)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -60,6 +60,10 @@ Instant = Annotated[str, AfterValidator(_instant)]
 
 class RunParameters(Frozen):
     """What every procedure's notebook can be told."""
+
+    read_by: ClassVar[
+        dict[str, str]
+    ] = {}  # parameter -> the step that reads it; once that is done, it is settled
 
     environment: str = "drill"
     mode: Mode = "interactive"

@@ -36,6 +36,7 @@ from rollback_lib.evidence.record import write_record
 from rollback_lib.evidence.report import render_report
 from rollback_lib.http import Transport
 from rollback_lib.journal import Journal, Line
+from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.messages.thread import Thread
 from rollback_lib.model import Check, CheckStatus, Outcome
 from rollback_lib.parameters import RunParameters, notebook_cells, resolve
@@ -76,6 +77,7 @@ class Procedure(ABC):
 
     number: ClassVar[int]
     parameters_model: ClassVar[type[RunParameters]]
+    effect_steps: ClassVar[frozenset[str]]  # those that change production
     needs: ClassVar[tuple[str, ...]]  # secrets without which it does not open
 
     @classmethod
@@ -128,6 +130,12 @@ class Procedure(ABC):
             PlanViolation: Out of order, done already, or a step with an effect.
         """
         self._in_order(step_id)
+        if step_id in self.effect_steps:
+            raise PlanViolation(
+                f"{step_id} changes production; it cannot be skipped.",
+                "Nothing was sent.",
+                "Run its cell, or leave the run open.",
+            )
         if self._line("step.done", step_id) is not None:
             raise PlanViolation(
                 f"{step_id} is done; it cannot be skipped.", "Nothing was sent.", "Go on with the next cell."
@@ -272,7 +280,7 @@ class Procedure(ABC):
         self._seal(provisional=True)
 
     def _outcome_of(self, error: RollbackError) -> Outcome:
-        if isinstance(error, OutcomeUnknown):
+        if isinstance(error, OutcomeUnknown) or effect_in_doubt(self.journal.lines):
             return Outcome.UNKNOWN
         if isinstance(error, GateClosed):
             return Outcome.FAILED if self.effect_sent else Outcome.REFUSED
@@ -340,6 +348,8 @@ class Procedure(ABC):
     def _judge(self) -> tuple[Outcome, str]:
         """Decide the outcome from the last state of each check and from skipped steps."""
         checks = self.last_checks()
+        if effect_in_doubt(self.journal.lines):
+            return Outcome.UNKNOWN, "a change was sent, and nobody can say whether it happened"
         failed = [check for check in checks if check.required and check.status is CheckStatus.FAILED]
         open_ones = [
             check

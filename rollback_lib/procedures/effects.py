@@ -45,6 +45,7 @@ class Observation:
 
     seen: Seen
     detail: str
+    requested_at: datetime | None = None  # by the platform's clock, where it tells
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Carrier:
             return earlier
         for _ in range(self.patience.attempts):
             check_state()
-            sent = self._send(effect, gate)
+            sent = self._send(effect, gate, check_state)
             if sent is not None:
                 return sent
         reason = f"{effect.name}: sent {self.patience.attempts} times without a clear answer, and the platform shows no sign of it"
@@ -136,11 +137,10 @@ class Carrier:
         self._note(effect, "failed", found)  # settled: it may be sent again
         return None
 
-    def _send(self, effect: Effect, gate: Gate) -> Observation | None:
+    def _send(self, effect: Effect, gate: Gate, check: Callable[[], None]) -> Observation | None:
         """Send once; None where it surely did not happen although the answer was unclear."""
-        permit = gate.permit(
-            effect.name, step=effect.step, data={"before": effect.before, "inverse": effect.inverse}
-        )
+        data = {"before": effect.before, "inverse": effect.inverse}
+        permit = gate.permit(effect.name, step=effect.step, data=data, check=check)
         try:
             effect.send(permit)
         except JournalError:

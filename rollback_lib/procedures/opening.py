@@ -15,7 +15,7 @@ from rollback_lib.clock import Clock
 from rollback_lib.errors import BadParameters
 from rollback_lib.evidence.archive import Archive
 from rollback_lib.journal import Journal
-from rollback_lib.model import IncidentId
+from rollback_lib.model import IncidentId, digest_of
 from rollback_lib.parameters import Resolved
 from rollback_lib.plan import Plan
 from rollback_lib.procedures.identity import choose
@@ -23,9 +23,7 @@ from rollback_lib.procedures.identity import choose
 __all__ = ["HANDOVER_VARIABLE", "last_drill", "open_journal"]
 
 HANDOVER_VARIABLE = "ROLLBACK_HANDOVER"  # a file that the headless runner reads to learn which run this is
-_NOT_DECISIVE = frozenset(
-    {"confirm", "contacts", "incident", "injected", "mode", "new_run", "run", "secrets"}
-)
+_NOT_DECISIVE = frozenset({"confirm", "incident", "injected", "mode", "new_run", "run", "secrets"})
 
 
 def last_drill(archive_root: Path, number: int) -> str:
@@ -61,6 +59,7 @@ def open_journal(number: int, resolved: Resolved, plan: Plan, clock: Clock) -> t
         journal.append("run.opened", data=_opening(number, resolved, plan, identity.incident, identity.run))
     else:
         filled = _refuse_other_parameters(journal, resolved)
+        _refuse_other_plan(journal, plan)
         journal.append(
             "run.continued", data={"mode": parameters.mode, "operator": parameters.operator, "filled": filled}
         )
@@ -83,6 +82,7 @@ def _opening(number: int, resolved: Resolved, plan: Plan, incident: str, run: st
         "fingerprint": resolved.fingerprint(),
         "versions": _versions(),
         "plan_version": plan.version,
+        "plan_digest": digest_of(plan.model_dump(mode="json")),
     }
 
 
@@ -108,7 +108,11 @@ def _refuse_other_parameters(journal: Journal, resolved: Resolved) -> dict[str, 
     now = resolved.public()
     differing = {name: now[name] for name in _decisive(now) if before.get(name) != now[name]}
     sent = journal.last("effect.sending") is not None
-    changed = sorted(name for name in differing if name != "operator" and (before.get(name) or sent))
+    read = {
+        name for name, step in type(resolved.parameters).read_by.items() if journal.last("step.done", step)
+    }
+    fixed = {name for name in differing if before.get(name) or sent or name in read}
+    changed = sorted(fixed - {"operator"})
     if changed:
         run = journal.run
         journal.release()
@@ -118,6 +122,20 @@ def _refuse_other_parameters(journal: Journal, resolved: Resolved) -> dict[str, 
             "Put the parameters back to go on with it, or set new_run = True to begin another run.",
         )
     return differing
+
+
+def _refuse_other_plan(journal: Journal, plan: Plan) -> None:
+    """Refuse to go on under a plan that was edited since the run was begun."""
+    opened = next(journal.find("run.opened"))
+    if opened.data["plan_digest"] == digest_of(plan.model_dump(mode="json")):
+        return
+    run = journal.run
+    journal.release()
+    raise BadParameters(
+        f"Run {run} was begun under another parameters/plan.yaml (then version {opened.data['plan_version']}, now {plan.version}).",
+        "Nothing was sent; the run is as it was.",
+        "Put the plan back to go on with it, or set new_run = True to begin another run.",
+    )
 
 
 def _decisive(public: dict[str, Any]) -> list[str]:

@@ -11,7 +11,17 @@ from rollback_lib.procedures.candidates import Suspect, went_live
 from rollback_lib.providers.vercel import Deployment, Project
 from rollback_lib.signals.checks import percent
 
-__all__ = ["ROW", "Moved", "Stable", "commit_text", "deployment_row", "state_of"]
+__all__ = [
+    "ROW",
+    "Moved",
+    "Stable",
+    "commit_text",
+    "deployment_row",
+    "on_off",
+    "project_lines",
+    "state_of",
+    "will_not_undo",
+]
 
 ROW = ("deployment", "created (UTC)", "live since (UTC)", "state", "commit", "author", "message")
 
@@ -48,10 +58,15 @@ class Stable:
         ]
         return "\n".join(lines)
 
-    def _probe_lines(self) -> list[str]:
+    @property
+    def looked_at(self) -> str:
+        """Say how many of the checks on the deployment's own address passed."""
         passed = sum(probe.status is CheckStatus.PASSED for probe in self.probes)
+        return f"{passed} of {len(self.probes)} checks passed"
+
+    def _probe_lines(self) -> list[str]:
         others = [f"  {probe!r}" for probe in self.probes if probe.status is not CheckStatus.PASSED]
-        return [f"  looked at on its own address: {passed} of {len(self.probes)} checks passed", *others]
+        return [f"  looked at on its own address: {self.looked_at}", *others]
 
 
 @dataclass(frozen=True)
@@ -69,17 +84,68 @@ class Moved:
 
 
 def state_of(project: Project, candidate: Deployment) -> dict[str, str]:
-    """Return the platform's state that a gate's decision rests on."""
+    """Return the platform's state that a gate's decision rests on, the target included."""
     job = project.last_alias_job
     requested = to_iso(job.requested_at) if job is not None and job.requested_at is not None else "none"
     return {
+        "project": project.id,
+        "target": candidate.id,
         "live deployment": str(project.production_id),
         "auto-assign of domains": str(project.auto_assign),
-        "last rollback or promotion": f"{job.type} to {job.to_id} at {requested}"
+        "last rollback or promotion": f"{job.type} to {job.to_id} at {requested}: {job.status}"
         if job is not None
         else "none",
+        "rolling release": "active" if project.rolling_release else "none",
+        "project paused": str(project.paused),
         "target state": f"{candidate.state}/{candidate.substate}{' deleted' if candidate.deleted else ''}",
     }
+
+
+def will_not_undo(project: Project, target: Deployment, *, pins: bool) -> tuple[str, ...]:
+    """List what stays as it is, or is changed besides, when production moves to the target."""
+    built = f"{target.created_at:%Y-%m-%d %H:%M} UTC"
+    lines = [
+        "Convex functions, schema and data: they stay as they are now",
+        f"environment variables: the old build keeps the values of {built}; secrets rotated since then break it",
+        "browser tabs that are open already",
+    ]
+    if pins:
+        lines.append("the pin: new production builds stay staged until a fixed one is promoted")
+    elif project.auto_assign is False:
+        lines.append("auto-assign of domains: promoting turns it on again")
+    if project.crons_deployment_id is not None:
+        lines.append(f"cron runs so far; cron jobs follow to {target.id}")
+    if project.rolling_release:
+        lines.append("the rolling release: it is stopped")
+    return tuple(lines)
+
+
+def project_lines(project: Project) -> tuple[str, ...]:
+    """Describe a project in a few lines."""
+    pinned = {
+        False: "pinned by a rollback, or switched off by hand (auto-assign off)",
+        True: "auto-assign on",
+        None: "auto-assign unknown",
+    }[project.auto_assign]
+    lines = [f"live: {project.production_id or 'unknown'}; {pinned}"]
+    job = project.last_alias_job
+    if job is not None:
+        at = (
+            f"{job.requested_at:%Y-%m-%d %H:%M:%S} UTC"
+            if job.requested_at is not None
+            else "at an unknown time"
+        )
+        lines.append(f"last rollback or promotion: {job.type} to {job.to_id}, {job.status}, {at}")
+    if project.rolling_release:
+        lines.append("a rolling release is active: a rollback stops it")
+    if project.paused:
+        lines.append("the project is PAUSED: no deployment answers until it is unpaused")
+    return tuple(lines)
+
+
+def on_off(value: bool | None) -> str:
+    """Write a switch that may be unknown."""
+    return {True: "on", False: "off", None: "unknown"}[value]
 
 
 def commit_text(deployment: Deployment) -> str:

@@ -17,23 +17,35 @@ from functools import cached_property, partial
 from typing import ClassVar, Literal
 
 from rollback_lib.consent.gates import Ask, Gate
-from rollback_lib.errors import BadParameters, CheckFailed, RollbackError
+from rollback_lib.errors import BadParameters, CheckFailed, PlanViolation, RollbackError
 from rollback_lib.model import Check, CheckStatus, GateId, Outcome, Pass
 from rollback_lib.parameters import RunParameters
 from rollback_lib.procedures.base import Procedure, step
 from rollback_lib.procedures.effects import Carrier, Effect, Patience, Seen
 from rollback_lib.procedures.shown import Listing, Notice
-from rollback_lib.procedures.vercel_facts import ROW, Moved, Stable, commit_text, deployment_row, state_of
+from rollback_lib.procedures.vercel_facts import (
+    ROW,
+    Moved,
+    Stable,
+    commit_text,
+    deployment_row,
+    on_off,
+    project_lines,
+    state_of,
+    will_not_undo,
+)
 from rollback_lib.procedures.vercel_search import Search
 from rollback_lib.procedures.vercel_watch import Watch
 from rollback_lib.providers.slack import escape
-from rollback_lib.providers.vercel import Project
+from rollback_lib.providers.vercel import move_path
 
 __all__ = ["VercelParameters", "VercelRollback"]
 
 
 class VercelParameters(RunParameters):
     """The notebook's parameters."""
+
+    read_by: ClassVar[dict[str, str]] = {"deployment": "P1.S3", "issue_started_at": "P1.S3"}
 
     deployment: str = ""  # empty: the last stable one before the issue
     method: Literal["rollback", "promote"] = "rollback"
@@ -45,6 +57,7 @@ class VercelRollback(Procedure):
 
     number: ClassVar[int] = 1
     parameters_model: ClassVar[type[RunParameters]] = VercelParameters
+    effect_steps: ClassVar[frozenset[str]] = frozenset({"P1.S4"})
     needs: ClassVar[tuple[str, ...]] = ("VERCEL_TOKEN", "SENTRY_AUTH_TOKEN", "SLACK_BOT_TOKEN")
     _evidence: threading.Thread | None = None
 
@@ -58,7 +71,7 @@ class VercelRollback(Procedure):
         Plan: Procedure 1, step 1.
         """
         project = self.session.clients.vercel.project()
-        return Notice(f"Vercel project {project.name} ({project.id})", _project_lines(project))
+        return Notice(f"Vercel project {project.name} ({project.id})", project_lines(project))
 
     @step("P1.S2")
     def go_to_deployments(self) -> Listing:
@@ -122,6 +135,7 @@ class VercelRollback(Procedure):
         return self.run_gate(gate_id, partial(self._show_gate, stable))
 
     def _show_gate(self, stable: Stable) -> Notice:
+        self._refuse_other(stable)
         earlier = self._carrier.settle(self._effect(stable))
         if earlier is not None:
             return Notice(f"Gate P1.G1 was passed earlier in this run: {earlier.detail}.")
@@ -143,6 +157,7 @@ class VercelRollback(Procedure):
 
         Plan: Procedure 1, step 4.
         """
+        self._refuse_other(stable)
         effect = self._effect(stable)
         found = self._carrier.settle(effect)
         if found is None:
@@ -176,8 +191,7 @@ class VercelRollback(Procedure):
                 Check("P1.C1", title, CheckStatus.FAILED, found.detail, "job succeeded", "Vercel")
             )
             raise self._watch.half_way(moved, found)
-        sha = next((d.commit_sha for d in self._search.deployments() if d.id == moved.target), "")
-        check = self.session.note_check(self._watch.proof_of_live(moved.target, sha))
+        check = self.session.note_check(self._watch.proof_of_live(moved.target, self._own_sha(moved)))
         if check.status is not CheckStatus.PASSED:
             raise CheckFailed(
                 f"The job is over, but production is not shown to be {moved.target}: {check.seen}.",
@@ -209,6 +223,12 @@ class VercelRollback(Procedure):
             )
         rows = tuple((c.id, c.title, c.status.value, c.seen, c.wanted) for c in checks)
         return Listing("After the rollback", ("check", "what", "status", "seen", "wanted"), rows)
+
+    def _own_sha(self, moved: Moved) -> str:
+        """Return the target's commit if it tells the target from every other deployment; else nothing."""
+        shas = [deployment.commit_sha for deployment in self._search.deployments()]
+        own = next((d.commit_sha for d in self._search.deployments() if d.id == moved.target), "")
+        return own if shas.count(own) == 1 else ""
 
     # -- the parts, made once a kernel
 
@@ -245,41 +265,36 @@ class VercelRollback(Procedure):
 
     def _ask(self, stable: Stable) -> Ask:
         project = self.session.clients.vercel.project()
+        target, method = stable.deployment.id, self.session.parameters.method
         effect = {
             "what": "instant rollback" if self._pins else "promote",
             "project": f"{project.name} ({project.id})",
             "from": str(project.production_id),
-            "to": f"{stable.deployment.id} {commit_text(stable.deployment)}",
+            "to": f"{target} {commit_text(stable.deployment)}",
+            "looked at on its own address": stable.looked_at,
             "incident": self.session.incident,
             "run": self.journal.run,
         }
-        title, environment = self.session.plan.step("P1.S4").title, self.session.parameters.environment
         return Ask(
-            GateId("P1.G1"),
-            title,
-            environment,
-            effect,
-            dict(state_of(project, stable.deployment)),
-            self._will_not_undo(project, stable),
-            project.name,
+            gate=GateId("P1.G1"),
+            title=self.session.plan.step("P1.S4").title,
+            environment=self.session.parameters.environment,
+            effect=effect,
+            state=dict(state_of(project, stable.deployment)),
+            will_not_undo=will_not_undo(project, stable.deployment, pins=self._pins),
+            typed_wanted=project.name,
+            request=f"POST {move_path(method, project.id, target)}",
         )
 
-    def _will_not_undo(self, project: Project, stable: Stable) -> tuple[str, ...]:
-        built = f"{stable.deployment.created_at:%Y-%m-%d %H:%M} UTC"
-        lines = [
-            "Convex functions, schema and data: they stay as they are now",
-            f"environment variables: the old build keeps the values of {built}; secrets rotated since then break it",
-            "browser tabs that are open already",
-        ]
-        if self._pins:
-            lines.append("the pin: new production builds stay staged until a fixed one is promoted")
-        elif project.auto_assign is False:
-            lines.append("auto-assign of domains: promoting turns it on again")
-        if project.crons_deployment_id is not None:
-            lines.append(f"cron runs so far; cron jobs follow to {stable.deployment.id}")
-        if project.rolling_release:
-            lines.append("the rolling release: it is stopped")
-        return tuple(lines)
+    def _refuse_other(self, stable: Stable) -> None:
+        """Refuse anything but what step 3 found and wrote down: gate and approval are about that."""
+        recorded = self.journal.last("step.done", "P1.S3")
+        if recorded is None or stable != self.identify_stable_deployment():
+            raise PlanViolation(
+                f"{stable.deployment.id} as given is not what procedure 1, step 3 of this run found.",
+                "Nothing was sent.",
+                "Run the cell of procedure 1, step 3 again and use its result; for another deployment set the parameter deployment and begin a new run (new_run = True).",
+            )
 
     def _effect(self, stable: Stable) -> Effect:
         target, vercel = stable.deployment.id, self.session.clients.vercel
@@ -337,14 +352,14 @@ class VercelRollback(Procedure):
         if outcome is not Outcome.VERIFIED:
             self.session.thread.say(
                 "follow-up",
-                f"⚠️ Rolled back to {self._target}, outcome {outcome}: {escape(why)}\nCurrent error rate: {rate}",
+                f"⚠️ Rolled back to {self._target}, outcome {outcome}: {escape(why)}\nCurrent error rate: {escape(rate)}",
             )
             return
         by = self.now() + timedelta(hours=self._postmortem_h)
         text = self.session.plan.message("follow_up", procedure=self.number).fill(
             target=self._target,
             completion_time=f"{self.now():%Y-%m-%d %H:%M} UTC",
-            error_rate=rate.split(" of ")[0],
+            error_rate=escape(rate.split(" of ")[0]),
             postmortem=f"to be held by {by:%Y-%m-%d %H:%M} UTC",
         )
         self.session.thread.say("follow-up", text)
@@ -381,16 +396,12 @@ class VercelRollback(Procedure):
             project = self.session.clients.vercel.project()
         except RollbackError as exc:
             return Check("P1.PIN", title, CheckStatus.UNKNOWN, exc.happened, wanted, "Vercel project")
-        fine = project.production_id == self._target and (not self._pins or project.auto_assign is False)
-        seen = f"{project.production_id} live, auto-assign {_on_off(project.auto_assign)}"
-        return Check(
-            "P1.PIN",
-            title,
-            CheckStatus.PASSED if fine else CheckStatus.FAILED,
-            seen,
-            wanted,
-            "Vercel project",
-        )
+        live = self._watch.live_by_records(self._target, title)
+        pin = f"auto-assign {on_off(project.auto_assign)}"
+        if live.status is not CheckStatus.PASSED or (self._pins and project.auto_assign is not False):
+            status = CheckStatus.UNKNOWN if live.status is CheckStatus.UNKNOWN else CheckStatus.FAILED
+            return Check("P1.PIN", title, status, f"{live.seen}; {pin}", wanted, live.source)
+        return Check("P1.PIN", title, CheckStatus.PASSED, f"{live.seen}; {pin}", wanted, live.source)
 
     def still_open(self) -> tuple[str, ...]:
         """List what a person still has to do."""
@@ -460,29 +471,3 @@ class VercelRollback(Procedure):
             [{key: str(value) for key, value in vars(issue).items()} for issue in issues]
         )
         place.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-
-
-def _project_lines(project: Project) -> tuple[str, ...]:
-    pinned = {
-        False: "pinned by a rollback, or switched off by hand (auto-assign off)",
-        True: "auto-assign on",
-        None: "auto-assign unknown",
-    }[project.auto_assign]
-    lines = [f"live: {project.production_id or 'unknown'}; {pinned}"]
-    job = project.last_alias_job
-    if job is not None:
-        at = (
-            f"{job.requested_at:%Y-%m-%d %H:%M:%S} UTC"
-            if job.requested_at is not None
-            else "at an unknown time"
-        )
-        lines.append(f"last rollback or promotion: {job.type} to {job.to_id}, {job.status}, {at}")
-    if project.rolling_release:
-        lines.append("a rolling release is active: a rollback stops it")
-    if project.paused:
-        lines.append("the project is PAUSED: no deployment answers until it is unpaused")
-    return tuple(lines)
-
-
-def _on_off(value: bool | None) -> str:
-    return {True: "on", False: "off", None: "unknown"}[value]

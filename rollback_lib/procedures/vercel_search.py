@@ -165,6 +165,12 @@ class Search:
                 f"{candidate.deployment.id} is bad on its own address: {bad.title}: {bad.seen}"
             )
         doubt = "every candidate tried is bad on its own address: the cause may lie outside the frontend; triage before going on"
+        if self.session.parameters.mode == "headless" and not self.session.parameters.deployment:
+            raise BadParameters(
+                f"Nothing can be gone back to unseen: {doubt}. {'; '.join(passed_over)}.",
+                _UNCHANGED,
+                "Triage. To go back all the same, name it in the parameter deployment, or run the notebook by hand.",
+            )
         self.session.warn(doubt)
         return candidates[0], first, (*passed_over, doubt)
 

@@ -1,14 +1,14 @@
 """Procedure 1, steps 4 to 6: did it happen, what is live, and is production well again.
 
 - Reads only. A job counts as ours by its target, its type and its time.
-- What is live is proven by the app's own marker, else by the project and every production domain agreeing.
+- What is live is proven by the project and every production domain agreeing, and the app's own marker where it tells one.
 - The error rate is judged in a window that begins when production was seen on the target.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -18,6 +18,7 @@ from rollback_lib.procedures.effects import Observation, Seen, pauses
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.vercel_facts import Moved, Stable
 from rollback_lib.providers.deployments import AliasJob, Project
+from rollback_lib.providers.slack import escape
 from rollback_lib.signals.checks import (
     RateLimits,
     check_health,
@@ -55,7 +56,7 @@ class Watch:
                 Seen.UNCLEAR,
                 f"somebody else's {job.type} to {job.to_id} ({job.status}, {job.requested_at:%H:%M:%S} UTC) has taken its place; {live}",
             )
-        return _of_job(job, project, target)
+        return replace(_of_job(job, project, target), requested_at=job.requested_at)
 
     def until_over(self, moved: Moved) -> Observation:
         """Wait until the job is over.
@@ -69,14 +70,28 @@ class Watch:
         for pause in pauses(policy.poll_first_s, policy.poll_max_s):
             found = self._observe_calmly(moved)
             if found.seen in (Seen.HAPPENED, Seen.BROKEN):
-                data = {"name": f"job to {moved.target}", "seen": found.seen.value, "detail": found.detail}
+                data = {
+                    "name": f"job to {moved.target}",
+                    "seen": found.seen.value,
+                    "detail": found.detail,
+                    "skew_s": self._skew_s(found.requested_at),
+                }
                 self.session.journal.append("job.over", step="P1.S5", data=data)
                 return found
             if clock.monotonic() >= deadline:
                 break
-            self.session.thread.update_if_due(f"Rollback to {moved.target}: {found.detail}")
+            self.session.thread.update_if_due(f"Rollback to {moved.target}: {escape(found.detail)}")
             clock.sleep(pause)
         raise self._not_over(moved, found)
+
+    def _skew_s(self, requested_at: datetime | None) -> float:
+        """Return how far the platform's clock is ahead of ours, by the attempt that the job answers; 0 where unknown."""
+        sent = [
+            datetime.fromisoformat(line.at) for line in self.session.journal.find("effect.sending", "P1.S4")
+        ]
+        if requested_at is None or not sent:
+            return 0.0
+        return min(((requested_at - at).total_seconds() for at in sent), key=abs)
 
     def half_way(self, moved: Moved, found: Observation) -> CheckFailed:
         """Say which domains moved when a job ended badly."""
@@ -117,7 +132,7 @@ class Watch:
             if all(check.status is CheckStatus.PASSED for check in checks) or clock.monotonic() >= deadline:
                 return checks
             self.session.thread.update_if_due(
-                "Rolled back; watching: " + "; ".join(f"{c.title}: {c.status}" for c in checks)
+                "Rolled back; watching: " + "; ".join(f"{escape(c.title)}: {c.status}" for c in checks)
             )
             clock.sleep(policy.verify_poll_s)
 
@@ -154,24 +169,36 @@ class Watch:
         }
 
     def _live_now(self, target: str, sha: str) -> Check:
+        """Hold the app's own marker, where it tells one, and every record against the target; all must agree."""
         title = self.session.plan.criterion("P1.C1").text
-        marker = self._marker()
-        if marker is not None:
-            deployment, commit = marker
-            same = deployment == target if deployment else bool(sha) and commit == sha
-            status = CheckStatus.PASSED if same else CheckStatus.FAILED
-            return Check(
-                "P1.C1",
-                title,
-                status,
-                f"the app says it is {deployment or commit}",
-                f"{target} live",
-                "the app's version path",
-            )
-        return self._live_by_records(target, title)
+        records = self.live_by_records(target, title)
+        told = self._told_by_app(target, sha)
+        if told is None or records.status is not CheckStatus.PASSED:
+            return records
+        same, seen = told
+        status = CheckStatus.PASSED if same else CheckStatus.FAILED
+        return Check(
+            "P1.C1",
+            title,
+            status,
+            f"{seen}; {records.seen}",
+            f"{target} live",
+            f"the app's version path and {records.source}",
+        )
 
-    def _live_by_records(self, target: str, title: str) -> Check:
-        source = "Vercel's project and alias records agreeing"
+    def _told_by_app(self, target: str, sha: str) -> tuple[bool, str] | None:
+        """Return whether the app says it is the target, and what it says; None where it says nothing that counts."""
+        marker = self._marker()
+        if marker is None:
+            return None
+        deployment, commit = marker
+        if deployment:
+            return deployment == target, f"the app says it is {deployment}"
+        return (commit == sha, f"the app says it is commit {commit}") if sha else None
+
+    def live_by_records(self, target: str, title: str) -> Check:
+        """Say whether the project and every production domain's alias record agree on the target."""
+        source = "Vercel's project and alias records"
         try:
             production, aliases = self.session.clients.vercel.project().production_id, self._aliases()
         except RollbackError as exc:
@@ -180,14 +207,8 @@ class Watch:
         seen = f"project says {production}; " + ", ".join(
             f"{host} → {where}" for host, where in aliases.items()
         )
-        return Check(
-            "P1.C1",
-            title,
-            CheckStatus.PASSED if agree else CheckStatus.FAILED,
-            seen,
-            f"{target} live",
-            source,
-        )
+        status = CheckStatus.PASSED if agree else CheckStatus.FAILED
+        return Check("P1.C1", title, status, seen, f"{target} live", source)
 
     def _marker(self) -> tuple[str, str] | None:
         """Return (deployment, commit) as the app tells, or None where it tells neither."""
@@ -211,22 +232,28 @@ class Watch:
         ]
         return side_by_side(jobs)
 
+    def _no_rate(self, why: str) -> Check:
+        limits, title = self.limits(), self.session.plan.criterion("P1.C3").text
+        wanted = f"< {percent(limits.threshold)} over {limits.window_s:g} s"
+        return Check("P1.C3", title, CheckStatus.UNKNOWN, why, wanted, "Sentry")
+
     def _rate_check(self, stable: Stable) -> Check:
         """Judge the newest complete window that begins after production was seen on the target."""
         limits, title = self.limits(), self.session.plan.criterion("P1.C3").text
-        began = datetime.fromisoformat(next(self.session.journal.find("job.over", "P1.S5")).at)
-        end = (self.session.clock.now() - timedelta(seconds=limits.lag_s)).replace(microsecond=0)
+        over = self.session.journal.last("job.over", "P1.S5")
+        if over is None:
+            return self._no_rate("when production moved is not on record: monitoring was skipped")
+        skew_s = over.data["skew_s"]
+        if abs(skew_s) > self.session.resolved.policy.clock_skew_s:
+            return self._no_rate(
+                f"this machine's clock is {skew_s:+.0f} s off the platform's, so no window can be trusted"
+            )
+        ahead = timedelta(seconds=skew_s)  # the monitoring's clock is the platform's
+        end = (self.session.clock.now() + ahead - timedelta(seconds=limits.lag_s)).replace(microsecond=0)
+        began = datetime.fromisoformat(over.at) + ahead
         start = max(_next_second(began), end - timedelta(seconds=limits.window_s))
         if end - start < timedelta(seconds=limits.window_s):
-            wanted = f"< {percent(limits.threshold)} over {limits.window_s:g} s"
-            return Check(
-                "P1.C3",
-                title,
-                CheckStatus.UNKNOWN,
-                "the window after the rollback is not complete yet",
-                wanted,
-                "Sentry",
-            )
+            return self._no_rate("the window after the rollback is not complete yet")
         return judge_rate(
             "P1.C3", title, read_rate(self.session.clients.sentry, start, end), stable.rate_before, limits
         )

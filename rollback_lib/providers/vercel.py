@@ -45,6 +45,7 @@ __all__ = [
     "ProductionTarget",
     "Project",
     "VercelClient",
+    "move_path",
 ]
 
 PAGE_SIZE = 100
@@ -85,6 +86,12 @@ _NEXT = {
     410: "Choose another deployment.",
     422: "Read the project's live deployment first; if it is not the wanted one, choose another deployment.",
 }
+
+
+def move_path(job: Literal["rollback", "promote"], project_id: str, deployment_id: str) -> str:
+    """Return the path of the request that points production at a deployment."""
+    version = "v1" if job == "rollback" else "v10"
+    return f"/{version}/projects/{path_part(project_id)}/{job}/{path_part(deployment_id)}"
 
 
 @dataclass(frozen=True)
@@ -324,7 +331,7 @@ class VercelClient:
         reason = " ".join(description.split())[:DESCRIPTION_LIMIT]
         asked = [("description", reason)] if reason else []
         target = _deployment_id(deployment_id)
-        self._move(f"/v1/projects/{self._project_id()}/rollback/{target}", asked, permit)
+        self._move(move_path("rollback", self._project_id(), target), asked, permit)
         return JobAccepted("rollback", deployment_id, queued=False)
 
     def promote(self, deployment_id: DeploymentId, permit: Pass) -> JobAccepted:
@@ -345,7 +352,7 @@ class VercelClient:
         Plan: Procedure 1, step 4.
         """
         target = _deployment_id(deployment_id)
-        reply = self._move(f"/v10/projects/{self._project_id()}/promote/{target}", [], permit)
+        reply = self._move(move_path("promote", self._project_id(), target), [], permit)
         return JobAccepted("promote", deployment_id, queued=reply.status == 202)  # noqa: PLR2004 - Accepted
 
     def set_auto_assign(self, wanted: bool, permit: Pass) -> bool | None:
@@ -382,8 +389,8 @@ class VercelClient:
     def _project_id(self) -> str:
         """Return the project's id for a path: rollback and promote do not take its name."""
         if self._settings.project.startswith("prj_"):
-            return path_part(self._settings.project)
-        return path_part(self._known_id if self._known_id is not None else self.project().id)
+            return self._settings.project
+        return self._known_id if self._known_id is not None else self.project().id
 
     def _all(self, path: str, asked: tuple[tuple[str, str], ...], name: str) -> Iterator[tuple[Reply, Shape]]:
         """Yield the items of all pages; an empty object is an empty list."""
