@@ -122,12 +122,24 @@ def test_without_a_baseline_a_decrease_cannot_be_shown(rate: float, status: Chec
     assert "the rate before is unknown, so a decrease cannot be shown" in check.seen
 
 
-@pytest.mark.parametrize(("before", "remark"), [(0.0, True), (0.0099999, True), (0.01, False), (0.34, False)])
-def test_a_rate_that_was_normal_before_is_said_to_prove_nothing(before: float, remark: bool) -> None:
-    """Where there was nothing to fall below, the check passes and says what that is worth."""
+@pytest.mark.parametrize(
+    ("before", "status", "remark"),
+    [
+        (0.0, UNKNOWN, True),
+        (0.005, UNKNOWN, True),
+        (0.0050001, PASSED, True),
+        (0.0099999, PASSED, True),
+        (0.01, PASSED, False),
+        (0.34, PASSED, False),
+    ],
+)
+def test_a_normal_rate_passes_only_below_what_it_was_before(
+    before: float, status: CheckStatus, remark: bool
+) -> None:
+    """A decrease has to be shown; where the rate was normal before too, the text says what that is worth."""
     check = judged(reading(0.005), before=before)
-    assert check.status is PASSED
-    assert ("it was normal before too, so this says nothing about the cause" in check.seen) is remark
+    assert check.status is status
+    assert ("it was normal before too, so it says little about the cause" in check.seen) is remark
 
 
 def test_a_check_says_what_was_seen_wanted_and_where() -> None:

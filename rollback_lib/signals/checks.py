@@ -79,8 +79,8 @@ def judge_rate(
 ) -> Check:
     """Decide whether the error rate is back to normal.
 
-    Passed: enough requests, strictly below the threshold, and with that below what it was before. Where it was
-    below the threshold before already, there is nothing to fall below: the text says so.
+    Passed: enough requests, strictly below the threshold, and strictly below what it was before. Normal but not
+    lower than before is unknown: no decrease is shown.
 
     Args:
         check_id: The criterion's id.
@@ -110,14 +110,14 @@ def _rate_status(reading: RateReading, before: float | None, limits: RateLimits)
         return CheckStatus.UNKNOWN
     if reading.rate >= limits.threshold:
         return CheckStatus.FAILED
-    return CheckStatus.UNKNOWN if before is None else CheckStatus.PASSED
+    return CheckStatus.PASSED if before is not None and reading.rate < before else CheckStatus.UNKNOWN
 
 
 def _remark(before: float | None, limits: RateLimits) -> str:
     if before is None:
         return "; the rate before is unknown, so a decrease cannot be shown"
     if before < limits.threshold:
-        return "; it was normal before too, so this says nothing about the cause"
+        return "; it was normal before too, so it says little about the cause"
     return ""
 
 
