@@ -398,7 +398,7 @@ def test_with_nothing_older_nothing_is_offered() -> None:
 
 def test_what_would_be_undone_is_listed_newest_first_up_to_and_with_the_suspect() -> None:
     """All that was live after the candidate; not what failed, was never live, belongs elsewhere or came later."""
-    middle = deployment("middle", -24)
+    middle = deployment("middle", -24, deleted=True, state="DELETED")  # its change was live all the same
     others = (
         deployment("failed", -20, state="ERROR", substate=None),
         deployment("staged", -20, substate="STAGED"),

@@ -145,8 +145,7 @@ def _candidate(deployment: Deployment, deployments: Sequence[Deployment], suspec
         for d in deployments
         if deployment.created_at < d.created_at <= suspect.created_at
         and (d.project_id, d.target) == (deployment.project_id, "production")
-        and d.state == "READY"
-        and d.substate == "PROMOTED"
+        and d.substate == "PROMOTED"  # also where somebody has deleted it since
     ]
     notes = []
     if deployment.rollback_candidate is None:
