@@ -122,6 +122,34 @@ def test_who_asked_does_not_approve_for_who_goes_on(
     assert reason == "the ✅ is the operator's own: nobody approves their own request"
 
 
+def test_nobody_who_operated_the_run_at_any_time_approves_it(
+    approvals: SlackApprovals, slack: Workspace, journal: Journal
+) -> None:
+    """A deputy who took the run over for a while and gave it back is no approver of it."""
+    journal.append("run.opened", data={"operator": "ana"})
+    journal.append("run.continued", data={"operator": "dee"})
+    asked(approvals)
+    slack.react(DEE)
+    assert approvals.collect(make_ask(), LEAD)[1] == (
+        "the ✅ is the operator's own: nobody approves their own request"
+    )
+    slack.react(LEE)
+    found, _ = approvals.collect(make_ask(), LEAD)
+    assert found is not None
+    assert found.slack_user == LEE
+
+
+def test_an_approval_on_record_falls_when_its_approver_operates_the_run(
+    approvals: SlackApprovals, slack: Workspace, journal: Journal
+) -> None:
+    """Approved first, operated later, handed back: it is still no second pair of eyes."""
+    asked(approvals)
+    slack.react(LEE)
+    assert approvals.collect(make_ask(), LEAD)[0] is not None
+    journal.append("run.continued", data={"operator": "lee"})
+    assert approvals.collect(make_ask(), LEAD)[0] is None
+
+
 def test_an_approval_is_none_for_an_operator_who_gave_it(
     approvals: SlackApprovals, slack: Workspace, contacts: Contacts
 ) -> None:
@@ -416,6 +444,18 @@ def test_an_approval_on_record_is_for_its_digest_only(approvals: SlackApprovals,
     approvals.collect(make_ask(), LEAD)
     assert approvals.collect(make_ask(environment="production"), LEAD)[0] is None
     assert approvals.collect(make_ask(), "cto")[0] is None
+
+
+def test_one_person_with_two_roles_approves_each_on_its_own(
+    approvals: SlackApprovals, slack: Workspace, contacts: Contacts
+) -> None:
+    """What is on record for one role does not count for the other, though the person holds both."""
+    both = replace(contacts, roles=dict(contacts.roles) | {"cto": ("lee",)})
+    approvals = replace(approvals, contacts=both)
+    asked(approvals)
+    slack.react(LEE)
+    assert approvals.collect(make_ask(), LEAD)[0] is not None
+    assert approvals.collect(make_ask(), "cto") == (None, "no ✅ yet by Lee Lead")
 
 
 # Too old

@@ -212,6 +212,13 @@ def test_without_a_way_to_ask_an_approval_stays_missing(journal: Journal) -> Non
     )
 
 
+def test_a_gate_without_its_name_does_not_wait_for_an_approval(journal: Journal) -> None:
+    """Headless, waiting is of use only where nothing but the approval is missing."""
+    gate = make(journal, LEAD, lambda _ask, _role: (None, "not yet"))
+    gate.look()
+    assert not gate.waits_for_approval
+
+
 def test_two_roles_are_both_needed(journal: Journal) -> None:
     """One approval does not stand for another role's."""
     both = replace(LEAD, roles=("engineering_lead", "cto"))
@@ -325,10 +332,17 @@ def test_the_digest_changes_with_every_field_of_effect_and_state(part: str) -> N
 
 
 @pytest.mark.parametrize(
-    "changed", [{"gate": "P1.G2"}, {"environment": "production"}], ids=["gate", "environment"]
+    "changed",
+    [
+        {"gate": "P1.G2"},
+        {"environment": "production"},
+        {"request": "POST /promote/dpl_good"},
+        {"will_not_undo": ()},
+    ],
+    ids=["gate", "environment", "request", "what stays"],
 )
-def test_the_digest_names_gate_and_environment(changed: dict[str, str]) -> None:
-    """An approval in a drill is none in production."""
+def test_the_digest_names_all_else_that_was_shown_and_asked(changed: dict[str, Any]) -> None:
+    """An approval in a drill is none in production; what stays as it is was approved too, and so was the one request."""
     assert make_ask(**changed).digest != make_ask().digest
 
 
@@ -443,6 +457,110 @@ def test_a_permit_admits_effects_and_whatever_is_weaker(journal: Journal) -> Non
     permit.admit(sending(RequestClass.EFFECT))
     permit.admit(sending(RequestClass.PREPARE))
     assert [line.data["attempt"] for line in journal.find("effect.sending")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "passes"),
+    [
+        ("POST", "/rollback/dpl_good", True),
+        ("POST", "/rollback/dpl_good?description=INC-1", True),
+        ("POST", "/prefix/rollback/dpl_good", True),
+        ("POST", "/rollback/dpl_other", False),
+        ("POST", "/rollback/dpl_good2", False),
+        ("POST", "/promote/dpl_good", False),
+        ("POST", "/promote/dpl_other?x=/rollback/dpl_good", False),
+        ("DELETE", "/rollback/dpl_good", False),
+    ],
+    ids=[
+        "the request",
+        "with a query",
+        "below the platform's address",
+        "another target",
+        "a longer name",
+        "another act",
+        "the path in a query only",
+        "another verb",
+    ],
+)
+def test_a_permit_lets_through_the_one_request_that_its_gate_is_about(
+    journal: Journal, method: str, path: str, passes: bool
+) -> None:
+    """What was shown and approved is one request: no other leaves on its strength."""
+    permit = permit_of(open_gate(journal))
+    request = replace(sending(path=path), method=method)
+    if passes:
+        permit.admit(request)
+    else:
+        with pytest.raises(
+            PlanViolation, match=r"is not what gate P1.G1 is about \(POST /rollback/dpl_good\)"
+        ):
+            permit.admit(request)
+    assert ("effect.sending" in events(journal, "effect")) is passes
+
+
+def test_a_gate_about_no_request_lets_none_through(journal: Journal) -> None:
+    """An ask that names no request gives a permit for nothing."""
+    permit = permit_of(open_gate(journal, make_ask(request="")))
+    with pytest.raises(PlanViolation, match="no request"):
+        permit.admit(sending())
+    assert events(journal, "effect") == ["effect.intent"]
+
+
+def test_the_platform_is_looked_at_again_before_a_repeated_attempt(journal: Journal) -> None:
+    """Between two attempts of one request somebody may have acted: the second leaves only if nothing moved."""
+    looks: list[int] = []
+
+    def check() -> None:
+        looks.append(len(events(journal, "effect")))
+        if len(looks) > 1:
+            raise GateClosed("it moved", "nothing more was sent", "look again")
+
+    permit = open_gate(journal).permit("rollback production", step="P1.S4", data={}, check=check)
+    permit.admit(sending())
+    assert looks == []  # the first follows the carrier's own look at once
+    permit.admit(sending())
+    with pytest.raises(GateClosed, match="it moved"):
+        permit.admit(sending())
+    assert len(looks) == 2
+    assert events(journal, "effect").count("effect.sending") == 2
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        ([], "This run has sent nothing that changes production."),
+        (["refused"], "What this run sent was refused; production was not changed by it."),
+        (["unclear"], "UNKNOWN: this run sent a change before that got no clear answer"),
+        (["unclear", "refused"], "UNKNOWN: this run sent a change before that got no clear answer"),
+        ([None], "UNKNOWN: this run sent a change before that got no clear answer"),
+        (
+            ["accepted", "done"],
+            "This run's change of production was made earlier; nothing more was sent now.",
+        ),
+    ],
+    ids=str,
+)
+def test_a_closed_gate_says_truly_what_was_sent_before(
+    journal: Journal, ends: list[str | None], says: str
+) -> None:
+    """Closed again after a request left, nobody may read that nothing was sent."""
+    gate = open_gate(journal)
+    permit = permit_of(gate) if ends else None
+    for end in ends:
+        assert permit is not None
+        if end == "done":
+            permit.done()
+            continue
+        permit.admit(sending())
+        if end is not None:
+            permit.answered(sending(), Answer(end, None, ""))  # type: ignore[arg-type]  # parametrised
+    gate.dry_run = True
+    with pytest.raises(GateClosed) as caught:
+        gate.require_open()
+    assert caught.value.state.startswith(says)
+    with pytest.raises(GateClosed) as moved:
+        gate.require_unmoved({})
+    assert moved.value.state.startswith(says)
 
 
 def test_leave_for_harmless_changes_admits_no_effect(journal: Journal) -> None:

@@ -238,6 +238,7 @@ def test_a_journal_that_cannot_be_written_is_raised_and_nothing_leaves(
     with pytest.raises(JournalError):
         thread.say("alert", "alert", in_thread=False)
     assert slack.calls == []
+    assert thread.warnings == []  # it is no trouble of Slack's
 
 
 def test_a_dry_run_says_nothing_and_says_so(thread: Thread, slack: Workspace) -> None:

@@ -358,6 +358,7 @@ def test_what_shows_up_late_is_recovered_by_running_the_cell_again(
     platform.shows = [Seen.RUNNING]
     assert carry(carrier, platform, gate).seen is Seen.RUNNING
     assert platform.sent == 3
+    assert platform.asked_since[-1] == BEGAN
     assert events(journal, "effect")[-2:] == ["effect.recovered", "effect.done"]
 
 
@@ -498,6 +499,16 @@ def test_cut_off_after_it_may_have_left_the_platform_is_asked_first(
     expected = "effect.failed" if sends else "effect.recovered"
     assert expected in events(last, "effect")
     assert events(last, "effect")[-1] == "effect.done"
+
+
+def test_cut_off_what_shows_up_within_the_time_to_look_is_recovered(
+    carrier: Carrier, platform: Platform, gate: Gate
+) -> None:
+    """The first look after a restart may be too early: nothing is sent before the time to look is over."""
+    end_after(carrier, platform, gate, "effect.sending")
+    platform.shows = [Seen.NOT_HAPPENED, Seen.NOT_HAPPENED, Seen.RUNNING]
+    assert again_in_another_kernel(carrier, platform).seen is Seen.RUNNING
+    assert platform.sent == 0
 
 
 @pytest.mark.parametrize("event", ["effect.sending", "effect.answered"], ids=["sent", "answered unclear"])

@@ -202,7 +202,8 @@ def test_an_interactive_drill_goes_on_with_its_open_run(archive: Archive) -> Non
 def test_nobody_goes_on_with_a_headless_drill_unasked(archive: Archive) -> None:
     """A drill that ended early stays open for ever; who practises next does not step into it."""
     write_run(archive, "P1-20261123-215000-aaaa", environment="drill", mode="headless")
-    assert chosen(archive, environment="drill").is_new
+    for incident in ("", INCIDENT):
+        assert chosen(archive, environment="drill", incident=incident).is_new
 
 
 @pytest.mark.parametrize("environment", ["production", "staging"])

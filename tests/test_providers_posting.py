@@ -11,7 +11,7 @@ from slack_fake import CHANNEL, Workspace
 
 from rollback_lib.errors import GateClosed, NotApplied, OutcomeUnknown
 from rollback_lib.journal import Journal
-from rollback_lib.journal.attempts import in_doubt
+from rollback_lib.journal.attempts import effect_in_doubt, in_doubt
 from rollback_lib.model import Answer, RequestClass
 from rollback_lib.providers.posting import Message, post_once, posted_before
 
@@ -41,6 +41,15 @@ def test_a_lost_answer_that_cannot_be_looked_for_stays_unknown(journal: Journal,
     with pytest.raises(OutcomeUnknown):
         post_once(slack.client(), journal, MESSAGE)
     assert events(journal, "prepare")[-1] == "prepare.unknown"
+
+
+def test_what_was_posted_is_not_posted_again(journal: Journal, clock: FakeClock) -> None:
+    """The journal says so: nothing is sent and nothing is looked for."""
+    slack = Workspace(clock)
+    first = post_once(slack.client(), journal, MESSAGE)
+    calls, lines = len(slack.calls), len(journal.lines)
+    assert post_once(slack.client(), journal, MESSAGE) == first
+    assert (len(slack.calls), len(journal.lines)) == (calls, lines)
 
 
 def test_a_dry_run_has_no_leave(journal: Journal, clock: FakeClock) -> None:
@@ -93,3 +102,4 @@ def test_an_attempt_is_in_doubt_until_its_own_answer_clears_it(
     assert [line.data["attempt"] for line in found] == doubtful
     assert in_doubt(journal.lines, RequestClass.EFFECT, "message alert") == ()
     assert in_doubt(journal.lines, RequestClass.PREPARE, "message") == ()
+    assert not effect_in_doubt(journal.lines)  # a message is no change of production
