@@ -155,7 +155,7 @@ def drill(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="A scenario of parameters/scenarios; may be repeated")
     ] = None,
-    at_once: Annotated[int, typer.Option(help="How many drills run at the same time")] = 2,
+    at_once: Annotated[int, typer.Option(help="How many drills run at the same time")] = 4,
 ) -> None:
     """Run the scenarios against simulated companies; ends with 0 if every outcome is the expected one."""
     from rollback_lib.drills.drill import run_scenarios

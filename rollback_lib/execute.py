@@ -19,7 +19,7 @@ from typing import Any
 
 from rollback_lib.errors import BadParameters, RollbackError
 from rollback_lib.evidence.record import attach_notebook
-from rollback_lib.journal import FILE_NAME, Line, read_journal
+from rollback_lib.journal import FILE_NAME, read_journal
 from rollback_lib.model import Outcome
 from rollback_lib.procedures.opening import HANDOVER_VARIABLE
 
@@ -80,27 +80,26 @@ def execute(
             return Execution(exit_code_of_error(error_name), None, None, error, output)
         outcome = outcome_of(folder)
         kept = _attach(folder, copy, told)
-        code = EXIT_CODES[outcome] if error_name or outcome is not Outcome.COMPLETED_UNVERIFIED else 0
+        code = EXIT_CODES[outcome]
         return Execution(code, outcome, folder, error, kept)
 
 
 def outcome_of(folder: Path) -> Outcome:
     """Read a run's outcome from its journal; a run cut off in the middle is failed, or unknown once an effect was sent."""
-    lines = read_journal(folder / FILE_NAME).lines
+    reading = read_journal(folder / FILE_NAME)
+    if reading.defect is not None:
+        return Outcome.UNKNOWN  # what stood behind the first bad line is not known
+    lines = reading.lines
     words = [line for line in lines if line.event in ("run.closed", "run.provisional")]
     acts = [line for line in lines if line.event.startswith(("step.", "effect.", "gate."))]
     if words and (not acts or acts[-1].seq < words[-1].seq):
         return Outcome(words[-1].data["outcome"])
-    return Outcome.UNKNOWN if _effect_in_the_air(lines) else Outcome.FAILED
+    return Outcome.UNKNOWN if any(line.event == "effect.sending" for line in lines) else Outcome.FAILED
 
 
 def exit_code_of_error(name: str) -> int:
     """Return the exit code for an error by its class name; anything unexpected is 1."""
     return _ERROR_CODES.get(name, 1)
-
-
-def _effect_in_the_air(lines: tuple[Line, ...]) -> bool:
-    return any(line.event == "effect.sending" for line in lines)
 
 
 def _papermill(

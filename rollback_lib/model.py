@@ -162,7 +162,7 @@ class Redactor:
 
 def digest_of(value: Any) -> str:
     """Return the sha256 of a JSON-like value written canonically; instants are written as ISO text."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

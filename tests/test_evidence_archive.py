@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from journals import RUN, FakeClock, Story, hashed_anew, whole_story
+from journals import RUN, FakeClock, Story, chained_anew, hashed_anew, whole_story
 
 from rollback_lib.errors import BadParameters
 from rollback_lib.evidence.archive import BLOCK_BYTES, Archive, lines_backwards, read_run_folder
-from rollback_lib.journal import FILE_NAME, GENESIS, Line
+from rollback_lib.journal import FILE_NAME, GENESIS, Line, read_journal
 from rollback_lib.model import Outcome, RunId
 
 
@@ -132,6 +133,14 @@ def test_changed_first_or_last_line_makes_a_run_broken(root: Path, old: bytes, n
     path = root / "INC-1" / "P1-a-1111" / FILE_NAME
     path.write_bytes(path.read_bytes().replace(old, new))
     assert "hash does not fit" in read_run_folder(path.parent).broken
+
+
+def test_journal_that_begins_otherwise_makes_a_run_broken(root: Path) -> None:
+    """A journal whose first line is no opening is not listed as a run, though the line holds."""
+    path = root / "INC-1" / "P1-a-1111" / FILE_NAME
+    first, *rest = read_journal(path).lines
+    path.write_bytes(chained_anew([replace(first, event="run.opening"), *rest]))
+    assert "it begins with run.opening, not with run.opened" in read_run_folder(path.parent).broken
 
 
 def test_outcome_that_is_none_makes_a_run_broken(root: Path) -> None:

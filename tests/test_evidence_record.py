@@ -410,6 +410,42 @@ def test_every_field_of_the_record_is_needed(folder: Path) -> None:
     )
 
 
+def test_field_put_into_any_part_of_the_record_is_caught(folder: Path) -> None:
+    """No mapping in the record, at any depth, takes a field more than it was written with."""
+    original = json.loads((folder / "record.json").read_text())
+    for place in {leaf[:depth] for leaf in leaves(original) for depth in range(len(leaf))}:
+        content = json.loads(json.dumps(original))
+        inner = content
+        for key in place:
+            inner = inner[key]
+        if isinstance(inner, dict):
+            inner["more"] = 1
+            (folder / "record.json").write_text(json.dumps(content, indent=2) + "\n")
+            assert not verify_record(folder).ok, place
+
+
+@pytest.mark.parametrize(
+    "change", [lambda files: files.reverse(), lambda files: files.append(files[-1])], ids=["order", "twice"]
+)
+def test_list_of_files_told_otherwise_is_caught(folder: Path, change: Callable[[list[Any]], None]) -> None:
+    """The files stand in the record in their order and once; another telling of the same is not the record's."""
+    edit(folder, lambda record: change(record["files"]))
+    assert verify_record(folder).problems == (Problem("record.json", "its list of files is not one"),)
+
+
+def test_journal_nested_beyond_telling_is_named(folder: Path) -> None:
+    """A forged journal that nests deeper than can be told is a fault like others."""
+    nested: Any = {}
+    for _ in range(600):
+        nested = {"a": nested}
+    first, *rest = read_journal(folder / FILE_NAME).lines
+    forged = replace(first, data=first.data | {"parameters": nested})
+    (folder / FILE_NAME).write_bytes(chained_anew([forged, *rest]))
+    assert read_journal(folder / FILE_NAME).defect is None
+    reasons = [problem.reason for problem in verify_record(folder).problems]
+    assert "or the record is nested too deeply to be told" in reasons
+
+
 def test_outcome_edited_to_verified_is_caught(waiting: Story) -> None:
     """The outcome comes from the journal: a record that claims a better one is found out, and both are told."""
     edit(waiting.folder, lambda record: record["outcome"].update(outcome="verified"))
@@ -546,7 +582,7 @@ def test_attaching_the_same_notebook_again_changes_nothing(folder: Path) -> None
 def test_notebook_written_into_the_folder_itself_can_be_attached(folder: Path) -> None:
     """Where papermill wrote its output straight into the run's folder, attaching adds the manifest."""
     shutil.move(notebook(folder), folder / "notebook.ipynb")
-    assert verify_record(folder).notebook == "not attached"
+    assert verify_record(folder).notebook == "changed"  # not before somebody attaches it
     attach_notebook(folder, folder / "notebook.ipynb")
     assert (verify_record(folder).ok, verify_record(folder).notebook) == (True, "attached")
 

@@ -794,3 +794,27 @@ def test_import_of_the_door_leaves_the_transport_out():
     code = "import sys, rollback_lib.http, rollback_lib.providers.clients; print(*sys.modules)"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"httpx", "stamina"} & set(child.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        ('{"message": "cut \\ud83d"}', "cut \ufffd"),
+        ('{"message": "\\u001b[8mhidden\\u001b[0m"}', "[8mhidden[0m"),
+        ('{"message": "\\u202eabc\\u2066"}', "abc"),
+        ('{"message": "two\\nlines\\tand a tab"}', "two\nlines\tand a tab"),
+        ('{"message": "tok\\u0065n-0123456789"}', "[redacted]"),
+    ],
+)
+def test_text_from_outside_is_shown_and_not_obeyed(clock: FakeClock, raw: str, read: str) -> None:
+    """Halves of characters, what a terminal obeys, turned directions and echoed secrets do not come in."""
+    redactor = Redactor()
+    redactor.learn(["token-0123456789"])
+    platform = Platform([httpx.Response(200, text=raw)])
+    api = door(
+        Service("vercel", "http://127.0.0.1:7401", (Rule("GET", "/x", RequestClass.READ),), ()),
+        platform,
+        clock,
+        redactor,
+    )
+    assert api.read("GET", "/x").json["message"] == read

@@ -227,7 +227,8 @@ def test_an_unknown_name_is_a_mistake_in_the_code(home):
 
 def test_a_value_is_in_no_repr_and_no_pickle(home):
     """What is shown or shipped to another process holds no secret."""
-    write(home, "\n".join(f"{name}={TOKEN}{at}" for at, name in enumerate(SECRET_NAMES)))
+    lines = [f"{name}={TOKEN}{at}" for at, name in enumerate(SECRET_NAMES) if name != "SLACK_WEBHOOK_URL"]
+    write(home, "\n".join([*lines, f"SLACK_WEBHOOK_URL=http://127.0.0.1:7403/{TOKEN}"]))
     resolved = opened(home)
     for shown in (
         repr(resolved),
@@ -295,3 +296,37 @@ def test_a_secret_in_a_parameter_file_is_refused_with_its_line(tmp_path):
     ) as no:
         opened(home, environ={"VERCEL_TOKEN": TOKEN})
     assert TOKEN not in str(no.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "webhook", "says"),
+    [
+        ("drill", "https://hooks.slack.com/services/T0/B0/secretsecret", "is not loopback"),
+        ("production", "http://hooks.slack.com/services/T0/B0/secretsecret", "must be https"),
+        ("production", "https://127.0.0.1/services/T0/B0/secretsecret", "leads to this machine"),
+    ],
+)
+def test_a_webhook_is_held_to_the_rule_of_all_addresses(tmp_path, environment, webhook, says):
+    """A drill's alert cannot reach the real channel, whatever the shell holds; the value is not repeated."""
+    tokens = {
+        "VERCEL_TOKEN": "vck_0123456789",
+        "SENTRY_AUTH_TOKEN": "sntryu_0123456789",
+        "SLACK_BOT_TOKEN": "xoxb-0123456789",
+    }
+    with pytest.raises(BadParameters, match=says) as caught:
+        resolve(
+            {"environment": environment, "operator": next(iter(opened_people(tmp_path, environment)))},
+            VercelParameters,
+            cells=(),
+            home=tmp_path / "project",
+            environ={**tokens, "SLACK_WEBHOOK_URL": webhook},
+        )
+    assert "SLACK_WEBHOOK_URL (environment variable SLACK_WEBHOOK_URL)" in caught.value.happened
+    assert "secretsecret" not in str(caught.value)
+
+
+def opened_people(folder, environment):
+    """Make a configured project, and give the people of one environment by key."""
+    from rollback_lib.parameters import load_contacts
+
+    return load_contacts(configured(folder), environment).people

@@ -26,6 +26,7 @@ class Settings:
 
     url: str = "https://derrimut.test/gym"
     preview: str = "https://{url}"
+    preview_suffix: str = ".vercel.app"
     health_path: str = "/api/health"
     version_path: str = "/api/version"
 
@@ -107,7 +108,7 @@ def test_deployment_that_is_no_host_gets_nothing(host):
     """An address from elsewhere cannot lead the secret elsewhere."""
     app, platform = client(ok())
     for call in (app.health, app.version, app.preview_url, lambda name: app.page("/", "x", name)):
-        with pytest.raises(BadParameters):
+        with pytest.raises(Unreachable):
             call(host)
     assert platform.seen == []
 
@@ -228,3 +229,11 @@ def test_app_is_only_read():
     with pytest.raises(PlanViolation):
         app._api(None).read("POST", "/api/health")
     assert platform.seen == []
+
+
+@pytest.mark.parametrize("host", ["evil.example.net", "app.vercel.app.evil.test", "vercel.app"])
+def test_secret_is_shown_to_deployments_of_ours_only(host):
+    """Whatever address an answer names: a host that does not end as ours is looked at without the secret."""
+    app, platform = client(ok())
+    app.health(host)
+    assert "x-vercel-protection-bypass" not in platform.last.headers

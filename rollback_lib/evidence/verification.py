@@ -237,6 +237,9 @@ def _outcome_in_itself(account: Account, lines: Sequence[Line]) -> Iterator[Prob
     if said == Outcome.VERIFIED and (missed or not account.checks):
         listed = ", ".join(f"{check.id} is {check.status}" for check in missed) or "nothing was checked"
         yield Problem(FILE_NAME, f"the outcome is verified, but {listed}")
+    skipped = [line.step for line in lines if line.event == "step.skipped"]
+    if said == Outcome.VERIFIED and skipped:
+        yield Problem(FILE_NAME, f"the outcome is verified, but {', '.join(map(str, skipped))} was skipped")
     announced = next((line for line in reversed(lines) if line.event == "run.closing"), None)
     if account.outcome.closed and announced is not None and announced.data.get("outcome") != said:
         told = announced.data.get("outcome")
@@ -285,10 +288,18 @@ def _differs(claim: Found | None, found: Found | None) -> str:
     return "was changed: its sha256 is not the record's" if found.sha256 != claim.sha256 else ""
 
 
+def _without_manifest(path: Path) -> tuple[NotebookState, list[Problem]]:
+    if not path.exists():
+        return "not attached", []
+    return "changed", [
+        Problem(NOTEBOOK_NAME, "has no manifest: nobody has attached it, or somebody replaced it")
+    ]
+
+
 def _notebook(folder: Path, record_sha256: str) -> tuple[NotebookState, list[Problem]]:
     path, beside = folder / NOTEBOOK_NAME, folder / NOTEBOOK_MANIFEST_NAME
     if not beside.exists():
-        return "not attached", []
+        return _without_manifest(path)
     manifest = NotebookManifest.read(beside)
     if manifest is None or record_text(vars(manifest)) != beside.read_bytes():
         return "changed", [Problem(NOTEBOOK_MANIFEST_NAME, "is not as it was written")]

@@ -16,12 +16,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-__all__ = ["Reply", "answered", "cut", "parse", "told_wait_s", "words_of"]
+__all__ = ["Reply", "answered", "cut", "parse", "readable", "told_wait_s", "words_of"]
 
 WORDS_LIMIT = 300  # characters of the platform's own text that an error repeats
 LONGEST_WAIT_S = 366 * 86400.0  # nobody waits that long; what is told beyond it cannot be written as a date
 SHORTEST_LIMIT_WAIT_S = 1.0  # a window that ends "now" by its own clock has not ended yet by ours
 NOTHING_SAID = "no text"
+# What a terminal obeys instead of showing, what turns the reading direction round, and halves of characters.
+_OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_HALVES = re.compile("[\ud800-\udfff]")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -59,6 +62,17 @@ def parse(text: str) -> Any:
         return jsonlib.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def readable(value: Any) -> Any:
+    """Take out of every string what a terminal would obey, and replace halves of characters: both come from outside."""
+    if isinstance(value, str):
+        return _HALVES.sub("\ufffd", _OBEYED.sub("", value))
+    if isinstance(value, dict):
+        return {readable(key): readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [readable(item) for item in value]
+    return value
 
 
 def words_of(text: str, parsed: Any) -> str:

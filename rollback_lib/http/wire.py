@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from rollback_lib.clock import Clock
 from rollback_lib.errors import BadParameters
-from rollback_lib.http.reply import Reply, cut, parse, words_of
+from rollback_lib.http.reply import Reply, cut, parse, readable, words_of
 from rollback_lib.http.service import Ask, Service
 from rollback_lib.model import Redactor
 
@@ -131,8 +131,10 @@ class Wire:
             body, lost = _body_of(response, budget)
         finally:
             response.close()
-        text = _text(response, body[:BODY_LIMIT_BYTES])
-        parsed = parse(text)
+        text = readable(self.redact(_text(response, body[:BODY_LIMIT_BYTES])))
+        parsed = readable(
+            self._redactor.clean(parse(text))
+        )  # an escaped secret or control shows once it is parsed
         return Reply(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},

@@ -174,8 +174,12 @@ class Journal:
             digest = line_hash(body)
             body.pop("v")
             line = Line(**body, hash=digest)
-            self._write(line.text() + "\n")
+            text = line.text() + "\n"
+            self._write(text)
             self._lines.append(line)
+            self._size += len(
+                text.encode()
+            )  # last: interrupted before it, the next line is refused, not numbered twice
             return line
 
     def prepare(self, name: str, *, step: str | None, data: dict[str, Any] | None = None) -> Intent:
@@ -256,7 +260,6 @@ class Journal:
                 os.close(descriptor)
         except OSError as exc:
             raise _cannot_write(self.path, exc) from exc
-        self._size += len(raw)
 
     def _refuse_foreign(self, size: int) -> None:
         """Write nothing behind bytes that are not ours: half a line that could not be cut off, or another hand's."""

@@ -170,6 +170,7 @@ class App(Frozen):
     url: Url
     domain: Annotated[str, AfterValidator(_host)]
     preview: Template = "https://{url}"
+    preview_suffix: Text = ".vercel.app"  # only deployments' hosts that end so are shown the bypass secret
     health_path: Path
     version_path: Annotated[str, AfterValidator(_optional_path)]  # empty: the app does not tell
     pages: Annotated[tuple[Page, ...], Field(min_length=1)]

@@ -21,6 +21,7 @@ from rollback_lib.model import Redactor, digest_of
 from rollback_lib.parameters.contacts import Contacts, Person, load_contacts
 from rollback_lib.parameters.effective import effective_platform, effective_policy, refuse_override
 from rollback_lib.parameters.home import project_home
+from rollback_lib.parameters.hosts import address_of, fault_in_drill, fault_outside_drills
 from rollback_lib.parameters.layer import Layer, known_environment, read_layer, refuse_placeholders
 from rollback_lib.parameters.namespace import given_values, refuse_secrets
 from rollback_lib.parameters.platform import Platform
@@ -139,7 +140,27 @@ def resolve(
     parameters = _with_operator(parameters, layer, contacts)
     secrets.redactor.learn(one.phone for one in contacts.people.values())  # so that no text carries one out
     secrets.require(needs)
+    _refuse_webhook_elsewhere(secrets, environment)
     return Resolved(parameters, platform, policy, contacts, root, secrets, injected)
+
+
+def _refuse_webhook_elsewhere(secrets: Secrets, environment: str) -> None:
+    """Hold the webhook to the rule of all addresses: a drill's alert must not reach the real channel."""
+    name = "SLACK_WEBHOOK_URL"
+    value = secrets.optional(name)
+    if value is None:
+        return
+    try:
+        address = address_of(value.get_secret_value())
+        fault = fault_in_drill(address) if environment == "drill" else fault_outside_drills(address)
+    except ValueError as exc:
+        fault = str(exc)
+    if fault is not None:
+        raise BadParameters(
+            f"{name} ({secrets.source(name)}) {fault}.",
+            UNTOUCHED,
+            f"Take {name} away, or give the one of this environment.",
+        ) from None
 
 
 def _value(given: Mapping[str, Any], model: type[RunParameters], name: str) -> Any:

@@ -156,6 +156,11 @@ class Search:
         passed_over: list[str] = []
         first: tuple[Check, ...] = ()
         for candidate in candidates[:PROBED_AT_MOST]:
+            try:
+                self.session.clients.app.preview_url(candidate.deployment.url)
+            except Unreachable as exc:
+                passed_over.append(f"{candidate.deployment.id}: {exc.happened}")
+                continue
             probes = self._probe(candidate.deployment)
             first = first or probes
             bad = next((probe for probe in probes if probe.status is CheckStatus.FAILED), None)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
-from rollback_lib.errors import BadParameters
+from rollback_lib.errors import BadParameters, Unreachable
 from rollback_lib.http import Api, Reply, Rule, Service
 from rollback_lib.model import RequestClass
 from rollback_lib.providers.settings import AppSettings
@@ -163,7 +163,8 @@ class AppClient:
     def _api(self, deployment: str | None) -> Api:
         base = self._base(deployment)
         if base not in self._doors:
-            secret = self._bypass if deployment is not None else None
+            ours = deployment is not None and deployment.endswith(self._settings.preview_suffix)
+            secret = self._bypass if ours else None
             opening = () if secret is None else (("x-vercel-protection-bypass", secret),)
             source = "VERCEL_AUTOMATION_BYPASS_SECRET"
             self._doors[base] = self._door(Service("app", base, APP_RULES, (*_FRESH, *opening), source))
@@ -173,10 +174,10 @@ class AppClient:
         if deployment is None:
             return self._settings.url
         if not _HOST.fullmatch(deployment):
-            raise BadParameters(
-                f"{deployment!r} is not the host of a deployment.",
-                "Nothing was sent.",
-                "Give the deployment's own address as Vercel shows it, without https://.",
+            raise Unreachable(
+                f"{deployment!r} is not the host of a deployment, so it cannot be looked at.",
+                "Nothing was sent there.",
+                "Look at the deployment in the Vercel dashboard.",
             )
         return self._settings.preview.replace("{url}", deployment)
 

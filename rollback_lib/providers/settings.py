@@ -50,6 +50,10 @@ class AppSettings(Protocol):
         """Return its public address; a path prefix is kept."""
 
     @property
+    def preview_suffix(self) -> str:
+        """Return how the host of a deployment of ours ends; no other host is shown the bypass secret."""
+
+    @property
     def preview(self) -> str:
         """Return the template of a deployment's own address, with {url} for its host."""
 

@@ -14,6 +14,7 @@ __all__ = [
     "CHANNELS",
     "CHANNEL_ENGINEERING",
     "CHANNEL_INCIDENTS",
+    "DEPLOYMENT_SUFFIX",
     "DOMAINS",
     "ENVIRONMENT",
     "HEALTH_PATH",
@@ -68,6 +69,7 @@ OTHER_PROJECT_ID = "prj_admin"
 OTHER_PROJECT_NAME = "derrimut-admin"
 DOMAINS = ("derrimut247.drill", "www.derrimut247.drill")
 AUTOMATIC_ALIAS = "derrimut-platform.vercel.drill"
+DEPLOYMENT_SUFFIX = ".vercel.drill"  # of a deployment's own host
 STAGING_DOMAIN = "staging.derrimut247.drill"  # of this project, but bound to a branch: no production domain
 
 SENTRY_ORGANIZATION = "derrimut"

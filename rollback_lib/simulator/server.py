@@ -131,6 +131,7 @@ class Serving:
                 "url": at["app"],
                 "domain": company.DOMAINS[0],
                 "preview": own_address,
+                "preview_suffix": company.DEPLOYMENT_SUFFIX,
                 "health_path": company.HEALTH_PATH,
                 "version_path": company.VERSION_PATH,
                 "pages": pages,

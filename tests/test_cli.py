@@ -1,0 +1,130 @@
+"""The command: what is wrong is told in three lines with its exit code, and nothing else happens."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import FakeClock
+from rehearsal import Rehearsal
+from repository import ROOT
+from typer.main import get_command
+
+from rollback_lib.cli import app
+from rollback_lib.simulator import DEFAULT_PORTS
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Give a project of its own."""
+    folder = tmp_path / "home"
+    shutil.copytree(ROOT / "parameters", folder / "parameters")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    return folder
+
+
+def rollback(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person does."""
+    import os
+
+    environment = {**os.environ, "ROLLBACK_HOME": str(home)}
+    command = [sys.executable, "-m", "rollback_lib.cli", *words]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        pytest.param(("run", "9_nothing", "--world", "given"), 2, "There is no notebook", id="notebook"),
+        pytest.param(("run", "1_vercel_rollback", "-p", "severity"), 2, "is not NAME=VALUE", id="-p"),
+        pytest.param(("run", "1_vercel_rollback", "-f", "nowhere.yaml"), 2, "cannot be read", id="-f"),
+        pytest.param(("run", "1_vercel_rollback", "--world", "flat"), 2, "is unknown", id="world"),
+        pytest.param(("drill", "--only", "nothing"), 2, "No scenario nothing", id="scenario"),
+        pytest.param(("verify", "P9"), 2, "no run is named", id="verify"),
+        pytest.param(("record", "P9", "--notebook", "x.ipynb"), 2, "no run is named", id="record"),
+        pytest.param(("report", "P9"), 2, "no run is named", id="report"),
+        pytest.param(("status", "--phones", "-e", "nowhere"), 2, "has no people for nowhere", id="phones"),
+    ],
+)
+def test_wrong_words_are_told_in_three_lines_and_write_nothing(
+    home: Path, words: tuple[str, ...], code: int, says: str
+) -> None:
+    """Happened, now, next; no traceback; no folder."""
+    done = rollback(home, *words)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "  Now:  " in done.stderr
+    assert "  Next: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (home / "incidents").exists()
+
+
+def test_unknown_environment_is_refused_by_the_notebook_before_any_run(home: Path) -> None:
+    """The known environments are named."""
+    done = rollback(home, "run", "1_vercel_rollback", "-e", "prod")
+    assert done.returncode == 2
+    assert "production, staging, drill" in done.stderr
+    assert not (home / "incidents").exists()
+
+
+def test_production_that_is_not_configured_names_the_lines_to_fill_in(home: Path) -> None:
+    """As committed, production cannot be touched by accident."""
+    done = rollback(home, "run", "1_vercel_rollback", "-e", "production")
+    assert done.returncode == 2
+    assert "production is not configured yet" in done.stderr
+    assert "parameters/production.yaml, line" in done.stderr
+
+
+def test_simulator_says_which_port_is_taken(home: Path) -> None:
+    """A second simulator names the port instead of failing oddly."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind((DEFAULT_PORTS.host, DEFAULT_PORTS.vercel))
+            taken.listen()
+        except OSError:
+            pass  # somebody's simulator is running: the port is taken all the same
+        done = rollback(home, "simulator")
+    assert done.returncode == 2
+    assert re.search(r"Port 740\d of 127\.0\.0\.1", done.stderr)
+
+
+def test_log_status_verify_and_report_of_a_run(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run left is found by its beginning; the log has the plan's columns; phones are told on demand only."""
+    company = Rehearsal(tmp_path, clock)
+    monkeypatch.setenv("ROLLBACK_HOME", str(company.home))
+    run = company.open(severity="")
+    company.restart(run)
+    said = [
+        rollback(company.home, *words)
+        for words in (("status",), ("log",), ("log", "--csv"), ("verify", "P1"))
+    ]
+    assert run.journal.run in said[0].stdout
+    assert "Deployed By" in said[1].stdout
+    assert said[2].stdout.startswith(
+        "Date,Environment,Reason,Method,Duration,Data Loss,Deployed By,Approved By,Outcome,Run"
+    )
+    assert said[3].returncode == 1  # begun, but no record yet
+    phones = [person.phone for person in run.session.resolved.contacts.people.values()]
+    assert not [phone for phone in phones for done in said if phone in done.stdout + done.stderr]
+    asked = rollback(company.home, "status", "--phones")
+    assert asked.returncode == 0
+    assert run.session.resolved.contacts.holders("cto")[0].phone in asked.stdout
+
+
+def test_every_command_has_help_and_stands_in_the_readme() -> None:
+    """Nothing is hidden, nothing is documented that is not there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = get_command(app).commands  # type: ignore[attr-defined]  # a group
+    for name, command in commands.items():
+        assert command.help, name
+        assert f"rollback {name}" in readme, name
