@@ -311,7 +311,7 @@ def test_a_webhook_is_held_to_the_rule_of_all_addresses(tmp_path, environment, w
     tokens = {
         "VERCEL_TOKEN": "vck_0123456789",
         "SENTRY_AUTH_TOKEN": "sntryu_0123456789",
-        "SLACK_BOT_TOKEN": "xoxb-0123456789",
+        "SLACK_BOT_TOKEN": "xoxb-2718281828",
     }
     with pytest.raises(BadParameters, match=says) as caught:
         resolve(
