@@ -76,6 +76,18 @@ def test_a_notice_is_a_title_and_its_lines() -> None:
     assert repr(Notice("alone")) == "alone"
 
 
+def test_an_address_in_a_notice_is_a_link_and_what_stands_around_it_is_not() -> None:
+    """A preview is one click away; no sign behind an address becomes part of the link."""
+    html = Notice("Preview", ("open 'https://good.drill/sign-in' or <http://127.0.0.1:7404>",))._repr_html_()
+    assert (
+        "<a href='https://good.drill/sign-in' target='_blank' rel='noopener'>https://good.drill/sign-in</a>"
+        in html
+    )
+    assert "href='http://127.0.0.1:7404'" in html
+    assert html.count("<a ") == 2
+    assert "href='javascript" not in Notice("x", ("javascript:alert(1)",))._repr_html_()
+
+
 def test_showing_puts_a_thing_into_the_running_cell() -> None:
     """In a notebook it is part of the output, as HTML and as plain text."""
     InteractiveShell.instance()
