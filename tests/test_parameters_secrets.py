@@ -301,9 +301,9 @@ def test_a_secret_in_a_parameter_file_is_refused_with_its_line(tmp_path):
 @pytest.mark.parametrize(
     ("environment", "webhook", "says"),
     [
-        ("drill", "https://hooks.slack.com/services/T0/B0/secretsecret", "is not loopback"),
-        ("production", "http://hooks.slack.com/services/T0/B0/secretsecret", "must be https"),
-        ("production", "https://127.0.0.1/services/T0/B0/secretsecret", "leads to this machine"),
+        ("drill", "https://hooks.slack.com/services/T0/B0/2718281828", "is not loopback"),
+        ("production", "http://hooks.slack.com/services/T0/B0/2718281828", "must be https"),
+        ("production", "https://127.0.0.1/services/T0/B0/2718281828", "leads to this machine"),
     ],
 )
 def test_a_webhook_is_held_to_the_rule_of_all_addresses(tmp_path, environment, webhook, says):
@@ -322,7 +322,7 @@ def test_a_webhook_is_held_to_the_rule_of_all_addresses(tmp_path, environment, w
             environ={**tokens, "SLACK_WEBHOOK_URL": webhook},
         )
     assert "SLACK_WEBHOOK_URL (environment variable SLACK_WEBHOOK_URL)" in caught.value.happened
-    assert "secretsecret" not in str(caught.value)
+    assert "2718281828" not in str(caught.value)
 
 
 def opened_people(folder, environment):
