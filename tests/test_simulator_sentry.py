@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -630,6 +631,24 @@ def test_past_is_read_in_portions(build):
     assert sum(until - since for since, until in api.world.asked) >= 3_000_000
 
 
+def test_others_are_answered_while_the_past_is_read(build):
+    """A quick question that comes after one about issues is answered before it."""
+    transport = httpx.ASGITransport(sentry.make_app(build([span(3000, http_status=500)]).world))
+
+    async def ask() -> tuple[int, bool]:
+        headers = {"Authorization": "Bearer good"}
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://testserver", headers=headers
+        ) as client:
+            slow = asyncio.create_task(client.get(f"{ORG}/issues/"))
+            quick = await client.get(f"{ORG}/events/", params={"dataset": "spans", "field": "count()"})
+            was_done = slow.done()
+            await slow
+            return quick.status_code, was_done
+
+    assert asyncio.run(ask()) == (200, False)
+
+
 @pytest.mark.parametrize("pair", [("sort", "loudest"), ("limit", "101"), ("query", "some words")], ids=str)
 def test_bad_issue_search_is_refused(build, pair):
     """§7: unknown sort, too large a page, text that is no term."""
@@ -698,6 +717,14 @@ def test_releases_are_known_from_spans_newest_first(build):
     assert api.get("releases/", ("query", "1.4.1")).json() == [oldest]
     assert make_release(api, BAD).status_code == 208
     assert api.get("releases/web%401.4.2/").json()["version"] == BAD
+
+
+def test_release_seen_over_a_long_time_keeps_both_ends(build):
+    """§8: the first and last event hold however many portions of the past lie between them."""
+    ages_s = (4000, 2500, 1000, 40)
+    (release,) = build(span(ago_s) for ago_s in ages_s).get("releases/").json()
+    ends = [sentry_instant(NOW_MS - ago_s * 1000) + ".000000Z" for ago_s in (ages_s[0], ages_s[-1])]
+    assert [release["firstEvent"], release["lastEvent"]] == ends
 
 
 def test_deploy_marks_the_release(build):

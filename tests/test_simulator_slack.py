@@ -35,12 +35,6 @@ PRIVATE = SCOPES | {"groups:read", "groups:history"}
 METADATA = {"event_type": "runbook_approval", "event_payload": {"run_id": "r-42", "step": "approve"}}
 
 
-class Fickle(Persona):
-    """A persona who takes the reaction back."""
-
-    remove_after_s: float | None = None
-
-
 class FakeWorld:
     """A workspace whose clock stands still until it is moved."""
 
@@ -618,6 +612,14 @@ def test_update_keeps_blocks_metadata_and_reactions(api):
     assert "blocks" not in api.json("chat.update", channel=INCIDENTS, ts=ts, text="x", blocks=[])["message"]
 
 
+def test_update_of_blocks_alone_keeps_the_text(api):
+    """§2: what is left out is retained, the text as well."""
+    ts = api.post("the words")
+    answer = api.ok("chat.update", channel=INCIDENTS, ts=ts, blocks=[section("after")])
+    assert answer["text"] == answer["message"]["text"] == "the words"
+    assert answer["message"]["blocks"][0]["text"]["text"] == "after"
+
+
 def test_update_refuses_what_is_not_ours_or_not_there(api):
     """§2: other people's messages, unknown ones, a name instead of an id, no text; nothing is changed."""
     theirs = api.state.say("U0ANA", INCIDENTS, "all is well")
@@ -883,7 +885,7 @@ def test_persona_reads_an_edited_message_anew(build):
 
 def test_persona_can_withdraw(build):
     """§3: a reaction seen may be gone later."""
-    api = build(Fickle(user="U0LEE", after_s=1, remove_after_s=3))
+    api = build(Persona(user="U0LEE", after_s=1, remove_after_s=3))
     ts = api.post()
     api.wait(3.9)
     assert api.reactions(ts)["white_check_mark"]["count"] == 1

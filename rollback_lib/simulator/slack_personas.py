@@ -78,10 +78,9 @@ class PersonaBook:
         given = message.reactions.setdefault(persona.reaction, [])
         if persona.user not in given:
             given.append(persona.user)
-        # Not every persona says when it takes its reaction back: most never do.
-        keeps_s: float | None = getattr(persona, "remove_after_s", None)
-        if keeps_s is not None:
-            self._to_withdraw.append(_Deed(message, persona, at_ms + round(keeps_s * 1000)))
+        if persona.remove_after_s is not None:
+            withdrawn_ms = at_ms + round(persona.remove_after_s * 1000)
+            self._to_withdraw.append(_Deed(message, persona, withdrawn_ms))
 
     def _withdraw(self, now_ms: int) -> None:
         kept = []
