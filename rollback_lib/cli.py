@@ -295,14 +295,16 @@ def verify(run: Annotated[str, typer.Argument(help="Run id, its beginning, or it
 
 @app.command()
 def record(
-    run: str, notebook: Annotated[Path, typer.Option("--notebook", help="The executed notebook")]
+    run: str,
+    notebook: Annotated[Path | None, typer.Option("--notebook", help="The executed notebook")] = None,
 ) -> None:
-    """Attach the executed notebook to a run's record, after plain papermill."""
-    from rollback_lib.evidence.record import attach_notebook
+    """Write a run's record as its journal stands, after a killed session; or attach the executed notebook to it."""
+    from rollback_lib.evidence.record import attach_notebook, seal_run
 
     home = project_home(None, os.environ)
-    place = attach_notebook(_archive(home).find(run).folder, notebook)
-    _out.print(f"Attached: {place}", markup=False)
+    folder = _archive(home).find(run).folder
+    place = seal_run(folder) if notebook is None else attach_notebook(folder, notebook)
+    _out.print(f"{'Written' if notebook is None else 'Attached'}: {place}", markup=False)
 
 
 @app.command()

@@ -603,3 +603,25 @@ def test_clock_off_by_a_quarter_of_an_hour_is_never_verified(company: Rehearsal)
     with pytest.raises(CheckFailed, match="clock"):
         rollback.close()
     assert record_of(rollback)["outcome"]["outcome"] == "completed_unverified"
+
+
+def test_record_that_cannot_be_written_hides_no_error_of_the_run(company: Rehearsal):
+    """The folder is full of somebody's directory where the report goes: the step's own refusal is still what is raised."""
+    rollback = company.open(confirm="")
+    stable = to_gate(rollback)
+    rollback.before_seal()
+    (rollback.folder / "report.html").mkdir()
+    with pytest.raises(GateClosed):
+        rollback.move_production(stable)
+    assert "run.provisional" in events(company, rollback)
+
+
+def test_closing_again_seals_what_a_killed_session_left_unsealed(company: Rehearsal):
+    """Closed, but killed before the record: running the close cell again writes it and sends nothing."""
+    rollback = company.open()
+    all_cells(rollback)
+    (rollback.folder / "record.json").unlink()
+    sent = len(company.world.ledger.entries())
+    rollback.close()
+    assert verify_record(rollback.folder).ok
+    assert len(company.world.ledger.entries()) == sent

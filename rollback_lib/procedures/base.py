@@ -32,8 +32,7 @@ from rollback_lib.errors import (
     PlanViolation,
     RollbackError,
 )
-from rollback_lib.evidence.record import write_record
-from rollback_lib.evidence.report import render_report
+from rollback_lib.evidence.record import seal_run
 from rollback_lib.http import Transport
 from rollback_lib.journal import Journal, Line
 from rollback_lib.journal.attempts import effect_in_doubt
@@ -261,7 +260,7 @@ class Procedure(ABC):
             "next_step": error.next_step,
         }
         self.journal.append("step.failed", step=step_id, data=data)
-        if self.session.thread.root is not None:
+        if self.session.thread.said("alert"):
             tries = sum(1 for _ in self.journal.find("step.failed"))
             self.session.thread.say(
                 f"failure {tries}",
@@ -277,7 +276,7 @@ class Procedure(ABC):
                 "log": self.log_row(outcome),
             },
         )
-        self._seal(provisional=True)
+        self._seal()
 
     def _outcome_of(self, error: RollbackError) -> Outcome:
         if isinstance(error, OutcomeUnknown) or effect_in_doubt(self.journal.lines):
@@ -297,7 +296,10 @@ class Procedure(ABC):
             PlanViolation: A step is neither done nor skipped; the run stays open.
             CheckFailed: The run is closed with an outcome that is not success.
         """
-        closed = self.journal.last("run.closed") or self._close()
+        closed = self.journal.last("run.closed")
+        if closed is None:
+            closed = self._close()
+        self._seal()  # also where a session was killed between closing and sealing
         outcome, result = Outcome(closed.data["outcome"]), self._result(closed)
         lenient = self.session.resolved.policy.unverified_is_success
         if outcome is Outcome.VERIFIED or (lenient and outcome is Outcome.COMPLETED_UNVERIFIED):
@@ -341,9 +343,7 @@ class Procedure(ABC):
             "witness",
             f"Record of run {self.journal.run}: outcome {outcome}, journal line {closing.seq}, sha256 {closing.hash}",
         )
-        closed = self.journal.append("run.closed", data=data)
-        self._seal(provisional=False)
-        return closed
+        return self.journal.append("run.closed", data=data)
 
     def _judge(self) -> tuple[Outcome, str]:
         """Decide the outcome from the last state of each check and from skipped steps."""
@@ -373,14 +373,15 @@ class Procedure(ABC):
             Check(**(line.data | {"status": CheckStatus(line.data["status"])})) for line in newest.values()
         )
 
-    def _seal(self, *, provisional: bool) -> None:
+    def _seal(self) -> None:
+        """Write report and record; what stands in the way is shown, and hides no error of the run's own."""
         try:
-            render_report(self.folder)
-            write_record(self.folder, provisional=provisional)
-        except OSError as exc:
+            seal_run(self.folder)
+        except (JournalError, OSError) as exc:
             show(
                 Notice(
-                    f"⚠ The record could not be written: {exc}. The journal is complete: {self.journal.path}"
+                    f"⚠ The record could not be written: {exc}",
+                    (f"The journal is complete: {self.journal.path}",),
                 )
             )
 

@@ -68,6 +68,12 @@ def _given(archive: Archive, parameters: RunParameters, procedure: int) -> Ident
     found = archive.find(parameters.run)
     if found.broken:
         raise BadParameters(
+            f"run {parameters.run} cannot be read: {found.broken}.",
+            _SAFE,
+            "Keep its folder as it is, look at the platform yourself, and begin a new run (empty run, new_run = True).",
+        )
+    if found.broken:
+        raise BadParameters(
             f"run {found.run} cannot be read: {found.broken}.",
             _SAFE,
             "Keep its folder as it is, empty the parameter run and set new_run = True to begin another.",
