@@ -1,5 +1,5 @@
 # The project's commands; `make` alone lists them. Each first makes the environment in .venv that it needs
-# (about a minute, once); from the second time on that is a look at one file.
+# (half a minute, once); from the second time on that is a look at one file.
 #
 #   PYTHON=python3.12      the Python to make .venv with; otherwise the newest of 3.13, 3.12, 3.11, or python3
 #   REALTIME=1             drill: production's waiting times instead of the scaled ones
