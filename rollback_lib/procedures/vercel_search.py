@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from rollback_lib.clock import parse_instant, to_iso
 from rollback_lib.errors import BadParameters, RollbackError, Unreachable
@@ -18,7 +19,7 @@ from rollback_lib.model import Check, CheckStatus, DeploymentId
 from rollback_lib.procedures.candidates import Candidate, Suspect, find_suspect, refusal, stable_candidates
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.vercel_facts import Stable, state_of
-from rollback_lib.providers.app import PageReading
+from rollback_lib.providers.app import HealthReading, PageReading
 from rollback_lib.providers.sentry import RatePoint
 from rollback_lib.providers.vercel import Deployment, Project
 from rollback_lib.signals.checks import read_rate, side_by_side
@@ -26,6 +27,7 @@ from rollback_lib.signals.onset import onset
 
 __all__ = ["Search"]
 
+R = TypeVar("R", HealthReading, PageReading)
 PROBED_AT_MOST = 3  # candidates; each costs a few requests
 _UNCHANGED = "Nothing was changed."
 _SAY_WHEN = 'Set issue_started_at, for example "-20m" or "2026-11-23T21:50:00Z".'
@@ -186,40 +188,43 @@ class Search:
         return tuple(side_by_side(jobs))
 
     def _probe_health(self, deployment: Deployment) -> Check:
-        app, title, wanted = self.session.clients.app, "health on its own address", "200 OK"
-        source = app.preview_url(deployment.url)
-        try:
-            reading = app.health(deployment.url)
-        except Unreachable as exc:
-            return Check("P1.S3", title, CheckStatus.UNKNOWN, exc.happened, wanted, source, required=False)
-        if reading.protected:
-            return _protected(title, wanted, source)
-        status = CheckStatus.PASSED if reading.ok else CheckStatus.FAILED
-        return Check("P1.S3", title, status, f"HTTP {reading.status}", wanted, source, required=False)
+        app = self.session.clients.app
+        return self._probed(
+            deployment,
+            "health on its own address",
+            "200 OK",
+            lambda: app.health(deployment.url),
+            lambda reading: f"HTTP {reading.status}",
+        )
 
     def _probe_page(self, deployment: Deployment, path: str, marker: str) -> Check:
-        app, title, wanted = (
-            self.session.clients.app,
+        app = self.session.clients.app
+        return self._probed(
+            deployment,
             f"{path} on its own address",
             f"200 with the text {marker!r}",
+            lambda: app.page(path, marker, deployment.url),
+            lambda reading: f"HTTP {reading.status}, text {'found' if reading.marker_found else 'missing'}",
         )
-        source = app.preview_url(deployment.url)
+
+    def _probed(
+        self, deployment: Deployment, title: str, wanted: str, read: Callable[[], R], seen: Callable[[R], str]
+    ) -> Check:
+        """Read something on a deployment's own address; no answer and a closed door say nothing about it."""
+        source = self.session.clients.app.preview_url(deployment.url)
+
+        def check(status: CheckStatus, text: str) -> Check:
+            return Check("P1.S3", title, status, text, wanted, source, required=False)
+
         try:
-            reading: PageReading = app.page(path, marker, deployment.url)
+            reading = read()
         except Unreachable as exc:
-            return Check("P1.S3", title, CheckStatus.UNKNOWN, exc.happened, wanted, source, required=False)
+            return check(CheckStatus.UNKNOWN, exc.happened)
         if reading.protected:
-            return _protected(title, wanted, source)
-        seen = f"HTTP {reading.status}, text {'found' if reading.marker_found else 'missing'}"
-        return Check(
-            "P1.S3",
-            title,
-            CheckStatus.PASSED if reading.ok else CheckStatus.FAILED,
-            seen,
-            wanted,
-            source,
-            required=False,
-        )
+            return check(
+                CheckStatus.UNKNOWN, "protected by Vercel: set VERCEL_AUTOMATION_BYPASS_SECRET to look"
+            )
+        return check(CheckStatus.PASSED if reading.ok else CheckStatus.FAILED, seen(reading))
 
     def _rate_before(self) -> float | None:
         policy = self.session.resolved.policy
@@ -231,8 +236,3 @@ class Search:
             self.session.warn(f"the error rate before the rollback could not be read: {reading}")
             return None
         return reading.rate if reading.count >= policy.min_requests else None
-
-
-def _protected(title: str, wanted: str, source: str) -> Check:
-    seen = "protected by Vercel: set VERCEL_AUTOMATION_BYPASS_SECRET to look"
-    return Check("P1.S3", title, CheckStatus.UNKNOWN, seen, wanted, source, required=False)
