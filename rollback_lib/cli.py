@@ -274,6 +274,8 @@ def status(
 
 def _phones(home: Path, environment: str) -> None:
     contacts = load_contacts(home, environment)
+    made_up = " (made-up people of the simulated company)" if environment == "drill" else ""
+    _out.print(f"Who approves in {environment.upper()}{made_up}:", markup=False)
     for role in contacts.roles:
         for person in contacts.holders(role):
             _out.print(

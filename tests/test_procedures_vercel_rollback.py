@@ -625,3 +625,51 @@ def test_closing_again_seals_what_a_killed_session_left_unsealed(company: Rehear
     rollback.close()
     assert verify_record(rollback.folder).ok
     assert len(company.world.ledger.entries()) == sent
+
+
+@pytest.mark.parametrize("name", ["reason", "impact"])
+@pytest.mark.parametrize("text", ["half \ud83d", "hidden \x1b[8m", "turned \u202e", "bell \x07"])
+def test_text_that_could_not_be_sent_is_refused_before_a_run_is_begun(
+    company: Rehearsal, name: str, text: str
+):
+    """What the platforms, the terminal or the record could not hold never gets as far as the gate."""
+    with pytest.raises(BadParameters, match=f"{name} must be plain text"):
+        company.open(**{name: text})
+    assert not (company.home / "incidents").exists()
+    assert list(company.world.ledger.entries()) == []
+
+
+@pytest.mark.parametrize(
+    ("severity", "criterion", "says"),
+    [("P0", "P9.T1", "P9.T1"), ("", "P9.T1", "P9.T1"), ("P0", "P1.T3", "is one of severity P1")],
+)
+def test_wrong_criterion_is_refused_before_a_run_is_begun_with_it(
+    company: Rehearsal, severity: str, criterion: str, says: str
+):
+    """Found at the gate only, it could not be corrected in that run any more."""
+    with pytest.raises(BadParameters, match=says):
+        company.open(severity=severity, criterion=criterion)
+    assert not (company.home / "incidents").exists()
+
+
+def test_new_run_beside_one_that_moved_production_says_so(company: Rehearsal):
+    """Left in the parameters cell, new_run begins another run after a restart: it is told of the first."""
+    first = company.open(mode="interactive", severity="P0")
+    stable = first.access_dashboard() and first.go_to_deployments() and first.identify_stable_deployment()
+    gate = first.keeper
+    first.gate("P1.G1", stable)
+    gate._gates["P1.G1"].confirm("derrimut-platform", by="Ana Operator", way="panel")
+    first.move_production(stable)
+    company.restart(first)
+    second = company.open(mode="interactive", new_run=True)
+    warnings = [line.data["text"] for line in company.lines(second) if line.event == "warning"]
+    assert any(first.journal.run in text and "is not closed" in text for text in warnings)
+
+
+def test_gate_closed_by_a_parameter_says_to_run_the_parameters_again(company: Rehearsal):
+    """Running the refusing cell alone again would never help."""
+    rollback = company.open(severity="")
+    stable = to_gate(rollback)
+    with pytest.raises(GateClosed) as caught:
+        rollback.move_production(stable)
+    assert "parameters cell" in caught.value.next_step

@@ -191,10 +191,15 @@ class Gate:
         self.journal.append(
             "gate.refused", step=self.ask.gate, data={"gate": self.ask.gate, "missing": list(missing)}
         )
+        again = (
+            "Correct the parameters cell, then run it, the open cell and all cells below them again"
+            if self.demand.refusals or self.dry_run
+            else "See to what is missing, then run this cell again"
+        )
         return GateClosed(
             f"Gate {self.ask.gate} ({self.ask.title}) is closed: {'; '.join(missing)}.",
             self._sent_so_far(),
-            f"See to what is missing, then run this cell again. The run stays open: {self.journal.run}.",
+            f"{again}. The run stays open: {self.journal.run}.",
         )
 
     def permit(self, name: str, *, step: str, data: dict[str, Any], check: Callable[[], None]) -> Permit:

@@ -14,7 +14,7 @@ from typing import Literal
 from rollback_lib.model import Severity
 from rollback_lib.plan import Plan
 
-__all__ = ["Demand", "demand"]
+__all__ = ["Demand", "criterion_refusals", "demand"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def demand(plan: Plan, severity: Severity | Literal[""], criterion: str, procedu
             ("severity is not set: set severity to P0, P1 or P2 in the parameters cell",),
             "no severity, no effect",
         )
-    refusals = _criterion_refusals(plan, severity, criterion)
+    refusals = criterion_refusals(plan, severity, criterion)
     if severity == "P2":
         refusals = (
             *refusals,
@@ -62,7 +62,8 @@ def demand(plan: Plan, severity: Severity | Literal[""], criterion: str, procedu
     return Demand(ruling.required, ruling.notify_after, refusals, f"{words}: {needs}")
 
 
-def _criterion_refusals(plan: Plan, severity: Severity, criterion: str) -> tuple[str, ...]:
+def criterion_refusals(plan: Plan, severity: Severity, criterion: str) -> tuple[str, ...]:
+    """Say why a claimed criterion does not fit its severity; empty if it does."""
     known = {trigger.id: group.severity for group in plan.severities for trigger in group.triggers}
     fitting = "; ".join(
         f"{trigger.id} {trigger.text}"

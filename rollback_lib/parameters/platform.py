@@ -115,6 +115,9 @@ Path = Annotated[str, AfterValidator(_path)]
 Channel = Annotated[
     str, _shaped(r"[CG][A-Z0-9]{2,}", "a channel's id such as C0123456789, not its name: the name can change")
 ]
+Suffix = Annotated[
+    str, _shaped(r"(\.[a-z0-9-]+){2,}", "the end of a host name with its leading dot, such as .vercel.app")
+]
 Slug = Annotated[str, _shaped(r"[A-Za-z0-9][A-Za-z0-9._-]*", "an id or short name of letters, digits, . _ -")]
 Team = Annotated[
     str, _shaped(r"(team_[A-Za-z0-9]+)?", "a team's id such as team_a1B2c3, or empty for a personal account")
@@ -170,7 +173,7 @@ class App(Frozen):
     url: Url
     domain: Annotated[str, AfterValidator(_host)]
     preview: Template = "https://{url}"
-    preview_suffix: Text = ".vercel.app"  # only deployments' hosts that end so are shown the bypass secret
+    preview_suffix: Suffix = ".vercel.app"  # only deployments' hosts that end so are shown the bypass secret
     health_path: Path
     version_path: Annotated[str, AfterValidator(_optional_path)]  # empty: the app does not tell
     pages: Annotated[tuple[Page, ...], Field(min_length=1)]

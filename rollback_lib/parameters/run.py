@@ -54,7 +54,18 @@ def _instant(text: str) -> str:
     return text
 
 
+def _sentence(text: str) -> str:
+    if re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text) is not None:
+        raise ValueError(
+            "must be plain text: it holds a control character, a turned direction or half a character"
+        )
+    return text
+
+
 Id = Annotated[str, AfterValidator(_id)]
+Sentence = Annotated[
+    str, AfterValidator(_sentence)
+]  # goes to Slack, the platforms, the terminal and the record
 Instant = Annotated[str, AfterValidator(_instant)]
 
 
@@ -70,9 +81,9 @@ class RunParameters(Frozen):
     incident: Id = ""
     run: Id = ""
     severity: Literal["", "P0", "P1", "P2"] = ""
-    criterion: str = ""
-    reason: str = ""
-    impact: str = ""
+    criterion: Sentence = ""
+    reason: Sentence = ""
+    impact: Sentence = ""
     operator: str = ""
     issue_started_at: Instant = ""
     confirm: str | dict[str, str] = ""  # the text that the gate asks for, or one text a gate

@@ -41,7 +41,7 @@ from rollback_lib.model import Check, CheckStatus, Outcome
 from rollback_lib.parameters import RunParameters, notebook_cells, resolve
 from rollback_lib.plan import load_plan
 from rollback_lib.procedures.gating import GateKeeper
-from rollback_lib.procedures.opening import last_drill, open_journal
+from rollback_lib.procedures.opening import last_drill, open_journal, refuse_criterion, unfinished
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Listing, Notice, show
 from rollback_lib.providers import connect
@@ -102,6 +102,7 @@ class Procedure(ABC):
             namespace, cls.parameters_model, cells=notebook_cells(namespace), ask=getpass, needs=cls.needs
         )
         plan = load_plan(resolved.home)
+        refuse_criterion(plan, resolved.parameters.severity, resolved.parameters.criterion)
         journal, incident = open_journal(cls.number, resolved, plan, clock)
         clients = connect(resolved.platform, resolved.policy, resolved.secrets, clock, transport)
         thread = Thread(
@@ -113,6 +114,8 @@ class Procedure(ABC):
         )
         procedure = cls(Session(plan, resolved, clients, journal, incident, resolved.operator, thread, clock))
         procedure.at_open()
+        for text in unfinished(resolved, cls.number, journal.run):
+            procedure.session.warn(text)
         show(procedure)
         return procedure
 
@@ -183,6 +186,11 @@ class Procedure(ABC):
         """
         done = self._line("step.done", step_id)
         if done is not None:
+            show(
+                Notice(
+                    f"{step_id} was done at {done.at}: this is what was seen then; nothing was asked again"
+                )
+            )
             return _adapter(method).validate_python(done.data["result"])
         self._in_order(step_id)
         title = self.session.plan.step(step_id).title

@@ -9,21 +9,55 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rollback_lib.clock import Clock
+from rollback_lib.consent.policy import criterion_refusals
 from rollback_lib.errors import BadParameters
 from rollback_lib.evidence.archive import Archive
-from rollback_lib.journal import Journal
-from rollback_lib.model import IncidentId, digest_of
+from rollback_lib.journal import FILE_NAME, Journal, read_journal
+from rollback_lib.model import IncidentId, Severity, digest_of
 from rollback_lib.parameters import Resolved
 from rollback_lib.plan import Plan
 from rollback_lib.procedures.identity import choose
 
-__all__ = ["HANDOVER_VARIABLE", "last_drill", "open_journal"]
+__all__ = ["HANDOVER_VARIABLE", "last_drill", "open_journal", "refuse_criterion", "unfinished"]
 
 HANDOVER_VARIABLE = "ROLLBACK_HANDOVER"  # a file that the headless runner reads to learn which run this is
 _NOT_DECISIVE = frozenset({"confirm", "incident", "injected", "mode", "new_run", "run", "secrets"})
+
+
+def refuse_criterion(plan: Plan, severity: Severity | Literal[""], criterion: str) -> None:
+    """Refuse a criterion that is not the plan's, or not of the severity given, before a run is begun with it.
+
+    Raises:
+        BadParameters: It does not fit; nothing was sent, no run was begun.
+    """
+    if not criterion:
+        return  # the gate asks for it where the plan does
+    refusals = criterion_refusals(plan, severity or plan.severity_of(criterion), criterion)
+    if refusals:
+        raise BadParameters(
+            f"{'; '.join(refusals)}.",
+            "Nothing was sent; no run was begun or changed.",
+            "Correct criterion or severity in the parameters cell.",
+        )
+
+
+def unfinished(resolved: Resolved, number: int, run: str) -> list[str]:
+    """Tell of other runs of this procedure and environment that moved production and were not closed."""
+    parameters = resolved.parameters
+    if (parameters.environment, parameters.mode) == ("drill", "headless"):
+        return []  # each has a world of its own
+    told = []
+    for other in Archive(resolved.archive_root).open_runs(number, parameters.environment):
+        lines = read_journal(other.folder / FILE_NAME).lines
+        sent = next((line for line in lines if line.event == "effect.sending"), None)
+        if sent is not None and other.run != run and (other.environment, other.mode) != ("drill", "headless"):
+            told.append(
+                f'run {other.run} sent a change of production at {sent.at} and is not closed: to go on with it, set run = "{other.run}" and new_run = False'
+            )
+    return told
 
 
 def last_drill(archive_root: Path, number: int) -> str:

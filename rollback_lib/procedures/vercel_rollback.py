@@ -141,7 +141,11 @@ class VercelRollback(Procedure):
             return Notice(f"Gate P1.G1 was passed earlier in this run: {earlier.detail}.")
         reviewed = f"reviewed by a person: {'yes' if self._reviewed else 'no'}"
         return self.keeper.put(
-            self._ask(stable), (reviewed, "phones of the approvers: rollback status --phones")
+            self._ask(stable),
+            (
+                reviewed,
+                f"phones of the approvers: rollback status --phones -e {self.session.parameters.environment}",
+            ),
         )
 
     @step("P1.S4")
