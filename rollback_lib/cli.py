@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 
 from rollback_lib.errors import BadParameters, RollbackError
-from rollback_lib.parameters import load_contacts, project_home, read_layer
+from rollback_lib.parameters import ENVIRONMENTS, known_environment, load_contacts, project_home, read_layer
 from rollback_lib.yamlfile import load_tree
 
 if TYPE_CHECKING:
@@ -258,11 +258,12 @@ def status(
     if phones:
         _phones(home, environment)
         return
-    found = [
-        one
-        for one in _archive(home).runs()
-        if not one.broken and not one.is_closed and one.environment == environment
-    ]
+    known_environment(environment)
+    runs = [one for archive in _archives(home) for one in archive.runs()]
+    found = [one for one in runs if not one.broken and not one.is_closed and one.environment == environment]
+    for one in runs:
+        if one.broken:
+            _out.print(f"{one.run}  {one.incident}  CANNOT BE READ: {one.broken}", markup=False)
     for one in found:
         _out.print(
             f"{one.run}  {one.incident}  procedure {one.procedure}  begun {one.started_at:%Y-%m-%d %H:%M} UTC  {one.outcome or 'under way'}",
@@ -289,9 +290,14 @@ def verify(run: Annotated[str, typer.Argument(help="Run id, its beginning, or it
     """Check a record: every file, the journal's chain, the claimed outcome. Works offline."""
     from rollback_lib.evidence.record import verify_record
 
-    home = project_home(None, os.environ)
-    found = verify_record(_archive(home).find(run).folder)
+    which = _find(project_home(None, os.environ), run)
+    found = verify_record(which.folder)
     _out.print(str(found), markup=False)
+    if not which.has_record:
+        _out.print(
+            f"The run has no record yet, as after a killed session. Write it: rollback record {which.run}",
+            markup=False,
+        )
     raise typer.Exit(0 if found.ok else 1)
 
 
@@ -304,7 +310,7 @@ def record(
     from rollback_lib.evidence.record import attach_notebook, seal_run
 
     home = project_home(None, os.environ)
-    folder = _archive(home).find(run).folder
+    folder = _find(home, run).folder
     place = seal_run(folder) if notebook is None else attach_notebook(folder, notebook)
     _out.print(f"{'Written' if notebook is None else 'Attached'}: {place}", markup=False)
 
@@ -312,11 +318,14 @@ def record(
 @app.command()
 def log(csv: Annotated[bool, typer.Option("--csv", help="As comma-separated values")] = False) -> None:
     """Print the rollback log in the plan's columns, one row a run."""
+    from pandas import concat
+
     from rollback_lib.evidence.log import as_csv, as_text, rollback_log
     from rollback_lib.plan import load_plan
 
     home = project_home(None, os.environ)
-    table = rollback_log(_archive(home), load_plan(home).log_columns)
+    columns = load_plan(home).log_columns
+    table = concat([rollback_log(archive, columns) for archive in _archives(home)], ignore_index=True)
     _out.print(as_csv(table) if csv else as_text(table), markup=False)
 
 
@@ -324,7 +333,7 @@ def log(csv: Annotated[bool, typer.Option("--csv", help="As comma-separated valu
 def report(run: str) -> None:
     """Print where a run's report is; it is written with the record."""
     home = project_home(None, os.environ)
-    found: RunFolder = _archive(home).find(run)
+    found: RunFolder = _find(home, run)
     place = found.folder / "report.html"
     if not place.is_file():
         raise BadParameters(
@@ -335,10 +344,29 @@ def report(run: str) -> None:
     _out.print(str(place), markup=False)
 
 
-def _archive(home: Path) -> Archive:
+def _archives(home: Path) -> list[Archive]:
+    """Return the archives that the environments' files name, each once."""
     from rollback_lib.evidence.archive import Archive
 
-    return Archive(home / "incidents")
+    named = (
+        read_layer(home, environment).platform.get("archive", "incidents") for environment in ENVIRONMENTS
+    )
+    return [Archive(home / Path(name).expanduser()) for name in dict.fromkeys(named) if "://" not in name]
+
+
+def _find(home: Path, run: str) -> RunFolder:
+    """Find a run in whichever archive it is.
+
+    Raises:
+        BadParameters: In none of them.
+    """
+    archives = _archives(home)
+    for archive in archives[:-1]:
+        try:
+            return archive.find(run)
+        except BadParameters:
+            continue
+    return archives[-1].find(run)
 
 
 def _short(path: Path, home: Path) -> str:

@@ -50,6 +50,7 @@ def rollback(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
         pytest.param(("verify", "P9"), 2, "no run is named", id="verify"),
         pytest.param(("record", "P9", "--notebook", "x.ipynb"), 2, "no run is named", id="record"),
         pytest.param(("report", "P9"), 2, "no run is named", id="report"),
+        pytest.param(("status", "-e", "nowhere"), 2, "known are production, staging, drill", id="status"),
         pytest.param(("status", "--phones", "-e", "nowhere"), 2, "has no people for nowhere", id="phones"),
     ],
 )
@@ -119,6 +120,28 @@ def test_log_status_verify_and_report_of_a_run(
     asked = rollback(company.home, "status", "--phones")
     assert asked.returncode == 0
     assert run.session.resolved.contacts.holders("cto")[0].phone in asked.stdout
+
+
+def test_runs_are_found_where_the_parameters_keep_them(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """platform.archive names another folder: log, status and verify look there; a broken run is never left out."""
+    company = Rehearsal(tmp_path, clock)
+    monkeypatch.setenv("ROLLBACK_HOME", str(company.home))
+    drill = company.home / "parameters" / "drill.yaml"
+    drill.write_text(
+        drill.read_text(encoding="utf-8").replace("archive: incidents", "archive: records"), encoding="utf-8"
+    )
+    run = company.open()
+    company.restart(run)
+    assert run.folder.is_relative_to(company.home / "records")
+    for words in (("status",), ("log",)):
+        assert run.journal.run in rollback(company.home, *words).stdout
+    verified = rollback(company.home, "verify", "P1")
+    assert "record.json: is missing" in verified.stdout  # found, and not sealed yet
+    assert f"rollback record {run.journal.run}" in verified.stdout
+    (run.folder / "journal.jsonl").write_text("damaged\n", encoding="utf-8")
+    assert "CANNOT BE READ" in rollback(company.home, "status").stdout
 
 
 def test_every_command_has_help_and_stands_in_the_readme() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from rollback_lib.parameters.contacts import Contacts, Person, load_contacts
 from rollback_lib.parameters.home import project_home
-from rollback_lib.parameters.layer import Layer, read_layer
+from rollback_lib.parameters.layer import Layer, known_environment, read_layer
 from rollback_lib.parameters.namespace import notebook_cells
 from rollback_lib.parameters.platform import (
     App,
@@ -51,6 +51,7 @@ __all__ = [
     "Slack",
     "Tickets",
     "Vercel",
+    "known_environment",
     "load_contacts",
     "notebook_cells",
     "project_home",
