@@ -37,8 +37,10 @@ REAL = {
     "slack_deadline_s": 5,
     "approval_wait_s": 0,
     "approval_poll_s": 5,
-    "approval_ways": ["slack"],
+    "approval_ways": ["slack", "signature"],
     "approval_ttl_s": 3600,
+    "lease_ttl_s": 90,
+    "heartbeat_s": 20,
     "unverified_is_success": False,
 }
 
@@ -104,7 +106,8 @@ def test_zero_is_taken_where_it_means_none(field):
         ({"verify_deadline_s": 419}, "verify_deadline_s"),
         ({"approval_wait_s": 4}, "approval_poll_s"),
         ({"approval_ways": []}, "approval_ways"),
-        ({"approval_ways": ["spoken"]}, "approval_ways"),
+        ({"approval_ways": ["shouted"]}, "approval_ways"),
+        ({"lease_ttl_s": 59}, "lease_ttl_s"),
         ({"unverified_is_success": "no"}, "unverified_is_success"),
         ({"read_attempts": 1.5}, "read_attempts"),
     ],

@@ -67,6 +67,7 @@ def policy(**changed: object) -> Policy:
         "slack_deadline_s": 2,
         "verify_deadline_s": 20,
         "approval_ways": ["slack"],
+        "lease_ttl_s": 15,
         "unverified_is_success": False,
     }
     return Policy.model_validate_json(json.dumps(numbers | changed))

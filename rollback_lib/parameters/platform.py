@@ -26,6 +26,7 @@ from rollback_lib.yamlfile import Frozen
 
 __all__ = [
     "App",
+    "Bucket",
     "Convex",
     "Flows",
     "Kind",
@@ -203,6 +204,13 @@ class Maintenance(Frozen):
     bypass_header: Annotated[str, _shaped(r"[A-Za-z0-9-]+", "the name of a header")]
 
 
+class Bucket(Frozen):
+    """How an s3:// location is reached; the keys are secrets."""
+
+    endpoint: Url | None = None  # None: the region's own
+    region: Slug = "us-east-1"
+
+
 class Platform(Frozen):
     """Every place that a run of one environment may talk to."""
 
@@ -216,7 +224,9 @@ class Platform(Frozen):
     flows: Flows | None = None
     maintenance: Maintenance | None = None
     backups: MaybeLocation = None
-    state: MaybeLocation = None  # leases and approvals
+    state: Location = "state"  # leases, approvals, and what another machine needs to take a run over
+    bucket: Bucket = Bucket()
+    signers: Text | None = None  # file of the keys that may approve; None: parameters/signers/<environment>
 
 
 def addresses(model: BaseModel, place: Place = ()) -> Iterator[tuple[Place, Kind, str]]:
@@ -237,16 +247,18 @@ def address_faults(platform: Platform, environment: str) -> Iterator[Fault]:
         platform: Well-shaped values.
         environment: `drill` takes loopback only; the others take https and never loopback.
     """
+    local_bucket = platform.bucket.endpoint is not None  # which is an address, and judged as one
     for place, kind, text in addresses(platform):
-        fault = _fault(kind, text, environment == "drill")
+        fault = _fault(kind, text, environment == "drill", local_bucket)
         if fault is not None:
             yield place, fault
 
 
-def _fault(kind: Kind, text: str, in_drill: bool) -> str | None:
+def _fault(kind: Kind, text: str, in_drill: bool, local_bucket: bool) -> str | None:
     if kind is Kind.LOCATION and "://" not in text:
         return None
     if kind is Kind.LOCATION and text.partition("://")[0] in _STORES:
-        return "must be a folder or a loopback address in a drill" if in_drill else None
+        unbound = in_drill and not local_bucket
+        return "must be a folder or a loopback address in a drill" if unbound else None
     address: Address = template_of(text) if kind is Kind.TEMPLATE else address_of(text)
     return fault_in_drill(address) if in_drill else fault_outside_drills(address)

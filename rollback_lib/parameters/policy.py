@@ -51,10 +51,14 @@ class Policy(Frozen):
     verify_poll_s: PositiveSpan
 
     # people
-    approval_ways: Annotated[tuple[Literal["slack"], ...], Field(min_length=1)]
+    approval_ways: Annotated[tuple[Literal["slack", "signature", "spoken"], ...], Field(min_length=1)]
     approval_wait_s: Span  # headless: how long to wait at the gate before ending in refused
     approval_poll_s: PositiveSpan
     approval_ttl_s: PositiveSpan  # an approval older than this no longer counts
+
+    # who acts now
+    lease_ttl_s: PositiveSpan  # an environment whose holder was not heard of for this long is free
+    heartbeat_s: PositiveSpan  # how often the holder is heard of
 
     # the end
     unverified_is_success: bool  # whether plain papermill exits with 0 for completed_unverified
@@ -69,6 +73,10 @@ class Policy(Frozen):
             raise ValueError(
                 "verify_deadline_s must leave room for telemetry_lag_s and error_window_s together, "
                 "else nothing can ever be verified"
+            )
+        if 3 * self.heartbeat_s > self.lease_ttl_s:
+            raise ValueError(
+                "lease_ttl_s must be at least three times heartbeat_s, else a hiccup loses the lease"
             )
         if self.approval_poll_s > self.approval_wait_s > 0:
             raise ValueError("approval_poll_s must not be more than approval_wait_s")

@@ -32,6 +32,8 @@ SECRET_NAMES = (
     "CONVEX_DEPLOY_KEY",
     "CONVEX_ACCESS_TOKEN",
     "GITHUB_TOKEN",
+    "STORE_ACCESS_KEY_ID",
+    "STORE_SECRET_ACCESS_KEY",
 )
 _SENDABLE = re.compile(r"[!-~]+")  # what can stand in a header: printable ASCII without the space
 

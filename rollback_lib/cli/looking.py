@@ -1,0 +1,117 @@
+"""Commands that look at runs and records, and those that complete a record; none of them talks to a platform."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rollback_lib.cli.console import app, out
+from rollback_lib.cli.finding import archives, find_run
+from rollback_lib.errors import BadParameters
+from rollback_lib.parameters import known_environment, load_contacts, project_home
+
+if TYPE_CHECKING:
+    from rollback_lib.evidence.archive import RunFolder
+
+__all__: list[str] = []
+
+
+@app.command()
+def status(
+    environment: Annotated[str, typer.Option("-e", "--environment")] = "drill",
+    phones: Annotated[
+        bool, typer.Option("--phones", help="Who approves, with telephone numbers; on this terminal only")
+    ] = False,
+) -> None:
+    """Show the open runs of an environment, or whom to ring."""
+    home = project_home(None, os.environ)
+    if phones:
+        _phones(home, environment)
+        return
+    known_environment(environment)
+    runs = [one for archive in archives(home) for one in archive.runs()]
+    found = [one for one in runs if not one.broken and not one.is_closed and one.environment == environment]
+    for one in runs:
+        if one.broken:
+            out.print(f"{one.run}  {one.incident}  CANNOT BE READ: {one.broken}", markup=False)
+    for one in found:
+        out.print(
+            f"{one.run}  {one.incident}  procedure {one.procedure}  begun {one.started_at:%Y-%m-%d %H:%M} UTC  {one.outcome or 'under way'}",
+            markup=False,
+        )
+    if not found:
+        out.print(f"No open run in {environment}.", markup=False)
+
+
+def _phones(home: Path, environment: str) -> None:
+    contacts = load_contacts(home, environment)
+    made_up = " (made-up people of the simulated company)" if environment == "drill" else ""
+    out.print(f"Who approves in {environment.upper()}{made_up}:", markup=False)
+    for role in contacts.roles:
+        for person in contacts.holders(role):
+            out.print(
+                f"{role.replace('_', ' '):18} {person.name:20} {person.phone}",
+                markup=False,
+            )
+
+
+@app.command()
+def verify(run: Annotated[str, typer.Argument(help="Run id, its beginning, or its folder")]) -> None:
+    """Check a record: every file, the journal's chain, the claimed outcome. Works offline."""
+    from rollback_lib.evidence.record import verify_record
+
+    which = find_run(project_home(None, os.environ), run)
+    found = verify_record(which.folder)
+    out.print(str(found), markup=False)
+    if not which.has_record:
+        out.print(
+            f"The run has no record yet, as after a killed session. Write it: rollback record {which.run}",
+            markup=False,
+        )
+    raise typer.Exit(0 if found.ok else 1)
+
+
+@app.command()
+def record(
+    run: str,
+    notebook: Annotated[Path | None, typer.Option("--notebook", help="The executed notebook")] = None,
+) -> None:
+    """Write a run's record as its journal stands, after a killed session; or attach the executed notebook to it."""
+    from rollback_lib.evidence.record import attach_notebook, seal_run
+
+    home = project_home(None, os.environ)
+    folder = find_run(home, run).folder
+    place = seal_run(folder) if notebook is None else attach_notebook(folder, notebook)
+    out.print(f"{'Written' if notebook is None else 'Attached'}: {place}", markup=False)
+
+
+@app.command()
+def log(csv: Annotated[bool, typer.Option("--csv", help="As comma-separated values")] = False) -> None:
+    """Print the rollback log in the plan's columns, one row a run."""
+    from pandas import concat
+
+    from rollback_lib.evidence.log import as_csv, as_text, rollback_log
+    from rollback_lib.plan import load_plan
+
+    home = project_home(None, os.environ)
+    columns = load_plan(home).log_columns
+    table = concat([rollback_log(archive, columns) for archive in archives(home)], ignore_index=True)
+    out.print(as_csv(table) if csv else as_text(table), markup=False)
+
+
+@app.command()
+def report(run: str) -> None:
+    """Print where a run's report is; it is written with the record."""
+    home = project_home(None, os.environ)
+    found: RunFolder = find_run(home, run)
+    place = found.folder / "report.html"
+    if not place.is_file():
+        raise BadParameters(
+            f"Run {found.run} has no report yet.",
+            "The record is as it was.",
+            "It is written when a step fails or the run is closed.",
+        )
+    out.print(str(place), markup=False)
