@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 CLOSED, PROVISIONAL = "run.closed", "run.provisional"
+REMARKED = ("warning", "note", "journal.torn", "run.interrupted", "run.aborted")
 EFFECT_BEGUN = ("effect.intent", "effect.sending")
 
 
@@ -165,7 +166,7 @@ def account_of(lines: Sequence[Line]) -> Account:
         checks=_checks(lines),
         effects=changes_of(lines, "effect"),
         messages=changes_of(lines, "prepare"),
-        remarks=tuple(_remark(line) for line in lines if line.event in ("warning", "note", "journal.torn")),
+        remarks=tuple(_remark(line) for line in lines if line.event in REMARKED),
     )
 
 
@@ -255,6 +256,10 @@ def _check(line: Line, looks: int) -> CheckSeen:
 
 
 def _remark(line: Line) -> Remark:
+    if line.event == "run.interrupted":
+        return Remark(line.at, "note", f"the run was stopped from outside by {text(line.data, 'signal')}")
+    if line.event == "run.aborted":
+        return Remark(line.at, "note", f"{line.by} aborted the run: {text(line.data, 'reason')}")
     if line.event != "journal.torn":
         return Remark(line.at, line.event, text(line.data, "text"))
     size, kept = text(line.data, "bytes"), text(line.data, "kept_in")

@@ -1,19 +1,17 @@
-"""What all procedures share: open, steps in order, gates, continuing, failing, closing.
+"""What all procedures share: open, steps in order, gates, continuing. How a run ends is in `ending`.
 
 - A step runs only when those before it are done or skipped; a finished step returns its recorded result and sends nothing.
 - The failing step itself journals, tells the incidents channel and writes the provisional record before it raises:
   headless, the close cell is never reached.
-- Outcome words mean what they say: nothing unknown is counted as success.
 - "Restart kernel and run all" is always safe.
 """
 
 from __future__ import annotations
 
 import functools
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from getpass import getpass
 from pathlib import Path
@@ -24,28 +22,19 @@ from pydantic import TypeAdapter
 from rollback_lib.clock import Clock, SystemClock
 from rollback_lib.errors import (
     BadParameters,
-    CheckFailed,
-    GateClosed,
-    JournalError,
-    NotApplied,
-    OutcomeUnknown,
     PlanViolation,
     RollbackError,
 )
-from rollback_lib.evidence.record import seal_run
 from rollback_lib.http import Transport
-from rollback_lib.journal import Journal, Line
-from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.messages.thread import Thread
-from rollback_lib.model import Check, CheckStatus, Outcome
 from rollback_lib.parameters import RunParameters, notebook_cells, resolve
 from rollback_lib.plan import load_plan
+from rollback_lib.procedures.ending import Ending
 from rollback_lib.procedures.gating import GateKeeper
 from rollback_lib.procedures.opening import last_drill, open_journal, refuse_criterion, unfinished
 from rollback_lib.procedures.session import Session
-from rollback_lib.procedures.shown import Listing, Notice, show
+from rollback_lib.procedures.shown import Notice, show
 from rollback_lib.providers import connect
-from rollback_lib.providers.slack import escape
 
 __all__ = ["Procedure", "step"]
 
@@ -69,12 +58,9 @@ def step(step_id: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 @dataclass(repr=False, eq=False)
-class Procedure(ABC):
+class Procedure(Ending):
     """Base of the procedures; subclasses have one method a plan step."""
 
-    session: Session
-
-    number: ClassVar[int]
     parameters_model: ClassVar[type[RunParameters]]
     effect_steps: ClassVar[frozenset[str]]  # those that change production
     needs: ClassVar[tuple[str, ...]]  # secrets without which it does not open
@@ -162,20 +148,6 @@ class Procedure(ABC):
         """Return the run's gates."""
         return GateKeeper(self.session, self.number)
 
-    @property
-    def journal(self) -> Journal:
-        """Return the run's journal."""
-        return self.session.journal
-
-    @property
-    def folder(self) -> Path:
-        """Return the run's folder."""
-        return self.journal.folder
-
-    def now(self) -> datetime:
-        """Return the current instant."""
-        return self.session.clock.now()
-
     # -- steps
 
     def run_step(self, step_id: str, job: Callable[[], Any], method: Callable[..., Any]) -> Any:
@@ -199,7 +171,7 @@ class Procedure(ABC):
         try:
             result = job()
         except RollbackError as exc:
-            self._failed(step_id, exc)
+            self.stopped_at(step_id, exc)
             raise
         except BaseException as exc:
             self.journal.append("step.interrupted", step=step_id, data={"error": type(exc).__name__})
@@ -217,26 +189,8 @@ class Procedure(ABC):
         try:
             return job()
         except RollbackError as exc:
-            self._failed(gate_id, exc)
+            self.stopped_at(gate_id, exc)
             raise
-
-    @property
-    def effect_sent(self) -> bool:
-        """Say whether any request that changes production has left."""
-        return self.journal.last("effect.sending") is not None
-
-    @property
-    def effect_settled(self) -> bool:
-        """Say whether what was sent is known to be done or not done."""
-        last = max(
-            (line for line in self.journal.lines if line.event.startswith("effect.")),
-            key=lambda line: line.seq,
-            default=None,
-        )
-        return last is None or last.event in ("effect.done", "effect.failed", "effect.recovered")
-
-    def _line(self, event: str, step_id: str) -> Line | None:
-        return self.journal.last(event, step_id)
 
     def _in_order(self, step_id: str) -> None:
         if self.journal.last("run.closed") is not None:
@@ -255,176 +209,6 @@ class Procedure(ABC):
                     f"Run the cell of {earlier.id} first.",
                 )
 
-    def _failed(self, step_id: str, error: RollbackError) -> None:
-        """Journal, tell and record a failing step; a journal that cannot be written stops at that."""
-        if isinstance(error, JournalError):
-            return
-        self.before_seal()
-        outcome = self._outcome_of(error)
-        data = {
-            "error": type(error).__name__,
-            "happened": error.happened,
-            "state": error.state,
-            "next_step": error.next_step,
-        }
-        self.journal.append("step.failed", step=step_id, data=data)
-        if self.session.thread.said("alert"):
-            tries = sum(1 for _ in self.journal.find("step.failed"))
-            self.session.thread.say(
-                f"failure {tries}",
-                f"⚠️ Rollback stopped at {step_id} (outcome: {outcome}).\n{escape(error.happened)}\nNow: {escape(error.state)}",
-            )
-        self.journal.append(
-            "run.provisional",
-            data={
-                "outcome": outcome.value,
-                "why": error.happened,
-                "state": error.state,
-                "next_step": error.next_step,
-                "log": self.log_row(outcome),
-            },
-        )
-        self._seal()
-
-    def _outcome_of(self, error: RollbackError) -> Outcome:
-        if isinstance(error, OutcomeUnknown) or effect_in_doubt(self.journal.lines):
-            return Outcome.UNKNOWN
-        if isinstance(error, GateClosed):
-            return Outcome.FAILED if self.effect_sent else Outcome.REFUSED
-        if isinstance(error, CheckFailed | NotApplied) or not self.effect_sent:
-            return Outcome.FAILED
-        return Outcome.UNKNOWN if not self.effect_settled else Outcome.FAILED
-
-    # -- closing
-
-    def close(self) -> Listing:
-        """Close the run: outcome, follow-up message, rollback-log row, what is still open, how to undo, sealed record.
-
-        Raises:
-            PlanViolation: A step is neither done nor skipped; the run stays open.
-            CheckFailed: The run is closed with an outcome that is not success.
-        """
-        closed = self.journal.last("run.closed")
-        if closed is None:
-            closed = self._close()
-        self._seal()  # also where a session was killed between closing and sealing
-        outcome, result = Outcome(closed.data["outcome"]), self._result(closed)
-        lenient = self.session.resolved.policy.unverified_is_success
-        if outcome is Outcome.VERIFIED or (lenient and outcome is Outcome.COMPLETED_UNVERIFIED):
-            return result
-        show(result)
-        raise CheckFailed(
-            f"Run {self.journal.run} is closed as {outcome}: {closed.data['why']}.",
-            closed.data["state"],
-            f"{closed.data['undo']} Record: {self.folder}",
-        )
-
-    def _close(self) -> Line:
-        steps = self.session.plan.procedure(self.number).steps
-        missing = [
-            s.id
-            for s in steps
-            if self._line("step.done", s.id) is None and self._line("step.skipped", s.id) is None
-        ]
-        if missing:
-            raise PlanViolation(
-                f"The run cannot be closed: {', '.join(missing)} not done.",
-                "The run stays open.",
-                f"Run the cell of {missing[0]}, or rollback.skip(...) with a reason.",
-            )
-        self.before_seal()
-        self.at_close()
-        outcome, why = self._judge()
-        self.tell_end(outcome, why)
-        log = self.log_row(outcome)
-        state, undo = self.state_and_undo()
-        data = {
-            "outcome": outcome.value,
-            "why": why,
-            "state": state,
-            "still_open": list(self.still_open()),
-            "undo": undo,
-            "log": log,
-        }
-        closing = self.journal.append("run.closing", data=data)
-        self.session.thread.say(
-            "witness",
-            f"Record of run {self.journal.run}: outcome {outcome}, journal line {closing.seq}, sha256 {closing.hash}",
-        )
-        return self.journal.append("run.closed", data=data)
-
-    def _judge(self) -> tuple[Outcome, str]:
-        """Decide the outcome from the last state of each check and from skipped steps."""
-        checks = self.last_checks()
-        if effect_in_doubt(self.journal.lines):
-            return Outcome.UNKNOWN, "a change was sent, and nobody can say whether it happened"
-        failed = [check for check in checks if check.required and check.status is CheckStatus.FAILED]
-        open_ones = [
-            check
-            for check in checks
-            if check.required and check.status in (CheckStatus.UNKNOWN, CheckStatus.SKIPPED)
-        ]
-        skipped = [line.step for line in self.journal.find("step.skipped")]
-        if failed:
-            return Outcome.FAILED, "; ".join(f"{check.id} {check.title}: {check.seen}" for check in failed)
-        if open_ones or skipped or not checks:
-            texts = [f"{check.id} {check.title}: {check.status}, {check.seen}" for check in open_ones]
-            return Outcome.COMPLETED_UNVERIFIED, "; ".join(
-                [*texts, *(f"{name} skipped" for name in skipped)]
-            ) or "nothing was checked"
-        return Outcome.VERIFIED, "every required check passed"
-
-    def last_checks(self) -> tuple[Check, ...]:
-        """Return each check as it was last seen."""
-        newest: dict[str, Line] = {line.data["id"]: line for line in self.journal.find("check")}
-        return tuple(
-            Check(**(line.data | {"status": CheckStatus(line.data["status"])})) for line in newest.values()
-        )
-
-    def _seal(self) -> None:
-        """Write report and record; what stands in the way is shown, and hides no error of the run's own."""
-        try:
-            seal_run(self.folder)
-        except (JournalError, OSError) as exc:
-            show(
-                Notice(
-                    f"⚠ The record could not be written: {exc}",
-                    (f"The journal is complete: {self.journal.path}",),
-                )
-            )
-
-    # -- for subclasses
-
-    @abstractmethod
-    def before_seal(self) -> None:
-        """Wait for whatever still writes into the run's folder."""
-
-    @abstractmethod
-    def at_close(self) -> None:
-        """Look once more at what must not have moved; note checks."""
-
-    @abstractmethod
-    def tell_end(self, outcome: Outcome, why: str) -> None:
-        """Post the follow-up."""
-
-    @abstractmethod
-    def still_open(self) -> tuple[str, ...]:
-        """List what a person still has to do."""
-
-    @abstractmethod
-    def state_and_undo(self) -> tuple[str, str]:
-        """Say what production looks like now, and how to undo what was done."""
-
-    @abstractmethod
-    def log_row(self, outcome: Outcome) -> dict[str, str]:
-        """Fill the plan's rollback-log columns."""
-
-    def duration_text(self) -> str:
-        """Say how long the run has taken so far, in the log's words."""
-        opened = next(self.journal.find("run.opened"))
-        seconds = (self.now() - datetime.fromisoformat(opened.at)).total_seconds()
-        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"  # noqa: PLR2004 - where minutes read better
-
     # -- shown
 
     def _summary(self) -> Notice:
@@ -441,21 +225,6 @@ class Procedure(ABC):
                 f"record: {_relative(self.folder, resolved.home)}",
             ),
         )
-
-    def _result(self, closed: Line) -> Listing:
-        log = closed.data["log"]
-        rows = tuple((check.id, check.title, check.status.value, check.seen) for check in self.last_checks())
-        note = "\n".join(
-            [
-                f"Outcome: {closed.data['outcome']} - {closed.data['why']}",
-                f"Now: {closed.data['state']}",
-                f"{closed.data['undo']}",
-                *(f"Still open: {text}" for text in closed.data["still_open"]),
-                f"Log: {' | '.join(log[column] for column in (*self.session.plan.log_columns, 'Outcome'))}",
-                f"Record: {self.folder}",
-            ]
-        )
-        return Listing(f"Run {self.journal.run} closed", ("check", "what", "status", "seen"), rows, note)
 
 
 def _adapter(method: Callable[..., Any]) -> TypeAdapter[Any]:

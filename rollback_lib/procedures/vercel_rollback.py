@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from functools import cached_property, partial
 from typing import ClassVar, Literal
 
 from rollback_lib.consent.gates import Ask, Gate
-from rollback_lib.errors import BadParameters, CheckFailed, PlanViolation, RollbackError
+from rollback_lib.errors import BadParameters, CheckFailed, OutcomeUnknown, PlanViolation, RollbackError
+from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.model import Check, CheckStatus, GateId, Outcome, Pass
 from rollback_lib.parameters import RunParameters
 from rollback_lib.procedures.base import Procedure, step
@@ -354,10 +356,12 @@ class VercelRollback(Procedure):
         """Post the plan's follow-up if all is well, else what is not."""
         rate = next((check.seen for check in self.last_checks() if check.id == "P1.C3"), "unknown")
         if outcome is not Outcome.VERIFIED:
-            self.session.thread.say(
-                "follow-up",
-                f"⚠️ Rolled back to {self._target}, outcome {outcome}: {escape(why)}\nCurrent error rate: {escape(rate)}",
-            )
+            state, _ = self.state_and_undo()
+            if self.is_known:
+                self.session.thread.say(
+                    "follow-up",
+                    f"⚠️ {escape(state)} Outcome {outcome}: {escape(why)}\nCurrent error rate: {escape(rate)}",
+                )
             return
         by = self.now() + timedelta(hours=self._postmortem_h)
         text = self.session.plan.message("follow_up", procedure=self.number).fill(
@@ -369,6 +373,12 @@ class VercelRollback(Procedure):
         self.session.thread.say("follow-up", text)
 
     # -- opening and closing
+
+    def settle(self) -> None:
+        """Ask Vercel what became of a rollback that was sent and not answered."""
+        if self.effect_sent and self.journal.last("step.done", "P1.S3") is not None:
+            with contextlib.suppress(OutcomeUnknown):  # on record as unknown
+                self._carrier.settle(self._effect(self.identify_stable_deployment()))
 
     def at_open(self) -> None:
         """Keep Sentry's view of the moment, which fades; beside the steps, so that none waits for it."""
@@ -423,13 +433,18 @@ class VercelRollback(Procedure):
 
     def state_and_undo(self) -> tuple[str, str]:
         """Say what production looks like now, and how to undo what was done."""
-        intent = next(self.journal.find("effect.intent", "P1.S4"), None)
-        if intent is None:
+        intent = self.journal.last("effect.intent", "P1.S4")
+        if intent is None or not self.effect_sent:
             return "Production is as it was: this run changed nothing.", "Nothing to undo."
-        return (
-            f"Production was left on {self._target}{', pinned' if self._pins else ''}.",
-            f"To undo: {intent.data['inverse']}.",
-        )
+        undo = f"To undo: {intent.data['inverse']}."
+        if effect_in_doubt(self.journal.lines):
+            return (
+                f"UNKNOWN: {intent.data['name']} was sent, and nobody can say yet whether it happened.",
+                undo,
+            )
+        if self.journal.last("effect.done", "P1.S4") is None:
+            return "Production is as it was: what this run sent was refused.", "Nothing to undo."
+        return f"Production was left on {self._target}{', pinned' if self._pins else ''}.", undo
 
     def log_row(self, outcome: Outcome) -> dict[str, str]:
         """Fill the plan's rollback-log columns."""
@@ -454,8 +469,8 @@ class VercelRollback(Procedure):
 
     @property
     def _target(self) -> str:
-        done = self.journal.last("step.done", "P1.S4")
-        return str(done.data["result"]["target"]) if done is not None else "unknown"
+        found = self.journal.last("step.done", "P1.S3")
+        return str(found.data["result"]["deployment"]["id"]) if found is not None else "unknown"
 
     def _keep_issues(self, moment: str) -> None:
         """Keep the unresolved issues as an attachment; a Sentry that is down is a warning."""
