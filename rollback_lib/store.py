@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from rollback_lib.errors import BadParameters, Unreachable
 from rollback_lib.model import Redactor
+from rollback_lib.parameters import Platform, Secrets
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, S3Config
 
-__all__ = ["Bucket", "Store", "Stored"]
+__all__ = ["Bucket", "Store", "Stored", "open_store"]
 
 SCHEME = "s3://"
 
@@ -186,6 +187,18 @@ class Store:
             "Nothing that changes production was sent by this.",
             "Look at the folder or the bucket (platform.state) and its keys, then run the cell again.",
         )
+
+
+def open_store(platform: Platform, home: Path, secrets: Secrets) -> Store:
+    """Open the store that an environment's machines share (`platform.state`); sends nothing.
+
+    Raises:
+        BadParameters: An address of another kind, a bucket without its keys, or a folder that cannot be made.
+    """
+    keys = (secrets.optional("STORE_ACCESS_KEY_ID"), secrets.optional("STORE_SECRET_ACCESS_KEY"))
+    key_id, secret = (key.get_secret_value() if key is not None else "" for key in keys)
+    bucket = Bucket(platform.bucket.endpoint or "", platform.bucket.region, key_id, secret)
+    return Store.open(platform.state, home, secrets.redactor, bucket)
 
 
 def _bucket(location: str, bucket: Bucket) -> ObjectStore:

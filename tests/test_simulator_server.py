@@ -137,6 +137,15 @@ def test_other_hosts_than_loopback_are_refused(host):
 # --- what a run is given ------------------------------------------------------------------------------------
 
 
+def test_each_world_has_a_state_folder_of_its_own_that_ends_with_it(tmp_path):
+    """What one drill's machines share is not another's; a folder that is given stays."""
+    with serve(QUIET) as one, serve(QUIET, state=tmp_path / "kept") as other:
+        assert one.platform["state"] != other.platform["state"]
+        assert one.state.is_dir()
+    assert not one.state.exists()
+    assert (tmp_path / "kept").is_dir()
+
+
 def test_platform_is_a_valid_notebook_parameter(serving):
     """The library's own model takes it as it is, and it leads to this world."""
     platform = Platform.model_validate_json(json.dumps(serving.platform))

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from buckets import bucket_server
+from parameters_project import configured, opened
 
 from rollback_lib.errors import BadParameters, Unreachable
 from rollback_lib.model import Redactor
-from rollback_lib.store import Bucket, Store
+from rollback_lib.store import Bucket, Store, open_store
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +125,22 @@ def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("not a folder")
     with pytest.raises(BadParameters, match="cannot be made"):
         Store.open("state/deeper", tmp_path, Redactor())
+
+
+def test_store_of_an_environment_is_the_one_its_platform_names(tmp_path: Path) -> None:
+    """A folder under the project; a bucket is reached by the keys among the secrets."""
+    home = configured(tmp_path)
+    found = opened(home)
+    open_store(found.platform, home, found.secrets).put("a/1", b"one")
+    assert (home / "state" / "a" / "1").read_bytes() == b"one"
+    bucket = {
+        "platform": {
+            "state": "s3://state",
+            "bucket": {"endpoint": "http://127.0.0.1:9", "region": "eu-west-1"},
+        }
+    }
+    keys = {"STORE_ACCESS_KEY_ID": "key-2718281828", "STORE_SECRET_ACCESS_KEY": "secret-2718281828"}
+    found = opened(home, bucket, environ=keys)
+    assert open_store(found.platform, home, found.secrets).location == "s3://state"
+    with pytest.raises(BadParameters, match="STORE_ACCESS_KEY_ID"):
+        open_store(found.platform, home, opened(home).secrets)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _SECRETS_FILE = Path(".secrets") / "drill.env"
+_STATE = Path("state")  # as drill.yaml has it
 
 
 @app.command()
@@ -191,7 +192,7 @@ def simulator(
         out.print(reset_running(DEFAULT_PORTS), markup=False)
         return
     home = project_home(None, os.environ)
-    with serve(WorldSpec(), DEFAULT_PORTS) as serving:
+    with serve(WorldSpec(), DEFAULT_PORTS, state=home / _STATE) as serving:
         serving.write_secrets(home / _SECRETS_FILE)
         out.print(f"A broken production is running. Its tokens are in {_SECRETS_FILE}.", markup=False)
         for name, address in serving.addresses.items():
@@ -206,7 +207,7 @@ def lab() -> None:
     from rollback_lib.simulator import DEFAULT_PORTS, WorldSpec, serve
 
     home = project_home(None, os.environ)
-    with serve(WorldSpec(), DEFAULT_PORTS) as serving:
+    with serve(WorldSpec(), DEFAULT_PORTS, state=home / _STATE) as serving:
         serving.write_secrets(home / _SECRETS_FILE)
         out.print(
             "A broken production is running on this machine. Open 1_vercel_rollback.ipynb and run it cell by cell.",

@@ -35,6 +35,7 @@ from rollback_lib.procedures.opening import last_drill, open_journal, refuse_cri
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Notice, show
 from rollback_lib.providers import connect
+from rollback_lib.store import open_store
 
 __all__ = ["Procedure", "step"]
 
@@ -89,6 +90,7 @@ class Procedure(Ending):
         )
         plan = load_plan(resolved.home)
         refuse_criterion(plan, resolved.parameters.severity, resolved.parameters.criterion)
+        store = open_store(resolved.platform, resolved.home, resolved.secrets)
         journal, incident = open_journal(cls.number, resolved, plan, clock)
         clients = connect(resolved.platform, resolved.policy, resolved.secrets, clock, transport)
         thread = Thread(
@@ -98,7 +100,9 @@ class Procedure(Ending):
             clock,
             plan.update_every_min,
         )
-        procedure = cls(Session(plan, resolved, clients, journal, incident, resolved.operator, thread, clock))
+        procedure = cls(
+            Session(plan, resolved, clients, journal, incident, resolved.operator, thread, clock, store)
+        )
         procedure.at_open()
         for text in unfinished(resolved, cls.number, journal.run):
             procedure.session.warn(text)

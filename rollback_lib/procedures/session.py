@@ -13,6 +13,7 @@ from rollback_lib.parameters import Person, Resolved
 from rollback_lib.plan import Plan
 from rollback_lib.procedures.shown import Notice, show
 from rollback_lib.providers import Clients
+from rollback_lib.store import Store
 
 __all__ = ["Session"]
 
@@ -29,6 +30,7 @@ class Session:
     operator: Person
     thread: Thread
     clock: Clock
+    store: Store  # what machines share: leases, approvals
 
     @property
     def parameters(self) -> Any:

@@ -2,7 +2,8 @@
 
 - Every port is bound before anything is served; what cannot be bound is named and nothing runs.
 - No address but a loopback one is ever bound.
-- Worlds share nothing: many can be served by one process, side by side.
+- Worlds share nothing: many can be served by one process, side by side. Each has a folder of its own for the
+  state that its machines share, and takes it along when it ends.
 - It ends quickly, whatever is still being answered.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -82,8 +84,13 @@ class Serving:
     _world: World
     _apps: dict[str, ASGIApp]
 
-    def __init__(self, spec: WorldSpec, sockets: Mapping[str, socket.socket]) -> None:
+    def __init__(
+        self, spec: WorldSpec, sockets: Mapping[str, socket.socket], state: Path | None = None
+    ) -> None:
         self._sockets = dict(sockets)
+        self._scratch = tempfile.TemporaryDirectory(prefix="world-")
+        self.state = state if state is not None else Path(self._scratch.name) / "state"
+        self.state.mkdir(parents=True, exist_ok=True)
         self.addresses = {name: _address(bound) for name, bound in sockets.items()}
         self._asked_to_end = threading.Event()
         self._ready = threading.Event()
@@ -136,6 +143,7 @@ class Serving:
                 "version_path": company.VERSION_PATH,
                 "pages": pages,
             },
+            "state": str(self.state),
         }
 
     @property
@@ -177,6 +185,7 @@ class Serving:
         for server in self._servers.values():
             self._loop.call_soon_threadsafe(server.leaving.set)
         self._thread.join(_STOP_S)
+        self._scratch.cleanup()
         if self._thread.is_alive():
             raise RuntimeError("the simulator's thread does not end")
 
@@ -237,21 +246,26 @@ class Serving:
 
 
 @contextmanager
-def serve(spec: WorldSpec, ports: Ports | None = None) -> Iterator[Serving]:
+def serve(spec: WorldSpec, ports: Ports | None = None, *, state: Path | None = None) -> Iterator[Serving]:
     """Serve a world for as long as the block runs.
+
+    Args:
+        spec: The company.
+        ports: Where to listen; None: wherever there is room.
+        state: The folder that its machines share; None: one that ends with the world.
 
     Raises:
         BadParameters: A port is taken, or the host is not a loopback one. Nothing is served.
     """
-    serving = start(spec, ports)
+    serving = start(spec, ports, state=state)
     try:
         yield serving
     finally:
         serving.stop()
 
 
-def start(spec: WorldSpec, ports: Ports | None = None) -> Serving:
-    """Serve a world until `stop` is called; all services answer when this returns.
+def start(spec: WorldSpec, ports: Ports | None = None, *, state: Path | None = None) -> Serving:
+    """Serve a world until `stop` is called; all services answer when this returns. Arguments as of `serve`.
 
     Raises:
         BadParameters: A port is taken, or the host is not a loopback one. Nothing is served.
@@ -271,7 +285,7 @@ def start(spec: WorldSpec, ports: Ports | None = None) -> Serving:
         for bound in sockets.values():
             bound.close()
         raise
-    return Serving(spec, sockets)
+    return Serving(spec, sockets, state)
 
 
 def _is_loopback(host: str) -> bool:
