@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
+
 import httpx
 import pytest
 from in_process import client_of
+from pydantic import ValidationError
 from simulated import PROJECT, Company
 from starlette.responses import PlainTextResponse
 
-from rollback_lib.simulator import Fault, WorldSpec, serve
+from rollback_lib.simulator import Fault, WorldSpec, serve, slack
 from rollback_lib.simulator.faults import Door, FaultBook
 
 ROLLBACK = {"service": "vercel", "method": "POST", "path": "*/rollback/*"}
@@ -175,6 +178,106 @@ def test_missing_permission(service, status, body):
     )
     assert (reply.status_code, body in reply.text) == (status, True)
     assert company.world.ledger.entries()[0].applied is False
+
+
+@pytest.mark.parametrize("job", ["rollback", "promote"])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "bad_request"),
+        (401, "forbidden"),
+        (402, "payment_required"),
+        (403, "forbidden"),
+        (404, "not_found"),
+        (409, "conflict"),
+        (410, "gone"),
+        (422, "unprocessable_entity"),
+    ],
+)
+def test_refusal_by_status(job, status, code):
+    """§1, §3: each status that the platform declares for moving production, with its body; nothing is done."""
+    fault = Fault(service="vercel", kind="refuse", status=status, path=f"*/{job}/*")
+    company = Company(faults=(fault,))
+    reply = company.rollback() if job == "rollback" else company.promote("stable")
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (status, code)
+    assert error["message"]
+    company.wait(5)
+    assert company.live() == "bad"
+    entry = company.world.ledger.entries()[0]
+    assert (entry.fault, entry.status, entry.applied) == ("refuse", status, False)
+
+
+def test_refusal_in_words_of_its_own():
+    """Code and message can be given; else they name what was asked for, as the platform does."""
+    company, reply = vercel_reply(kind="refuse", status=410, code="deployment_gone", message="Gone for good")
+    assert reply.json()["error"] == {"code": "deployment_gone", "message": "Gone for good"}
+    company = Company(faults=(Fault(service="vercel", kind="refuse", status=409, path="*/promote/*"),))
+    assert (
+        f"({company.role('stable')}) is already the current"
+        in company.promote("stable").json()["error"]["message"]
+    )
+
+
+def test_unknown_project_is_refused_as_one():
+    """§1: a project that is not there is named in the refusal."""
+    company = Company(faults=(Fault(service="vercel", kind="refuse", status=404, method="GET"),))
+    assert company.vercel.get(PROJECT).json()["error"]["message"] == "Could not find the Project: prj_drill"
+
+
+def posted(fault: Fault):
+    """Post a message that is struck; gives the world and the answer."""
+    company = Company(faults=(fault,))
+    chat = client_of(
+        Door(company.world, "slack", slack.make_app(company.world)),
+        Authorization=f"Bearer {company.world.token('SLACK_BOT_TOKEN')}",
+    )
+    return company.world, chat.post("/api/chat.postMessage", json={"channel": "C0INCIDENTS", "text": "hello"})
+
+
+@pytest.mark.parametrize("code", ["channel_not_found", "token_revoked", "rate_limited", "msg_too_long"])
+def test_chat_refuses_with_status_200(code):
+    """The chat's failures have HTTP 200, `ok: false` and a code; nothing is posted."""
+    world, reply = posted(Fault(service="slack", kind="refuse", code=code))
+    assert (reply.status_code, reply.json()) == (200, {"ok": False, "error": code})
+    assert world.ledger.entries()[0].applied is False
+    assert world.slack.messages("C0INCIDENTS") == []
+
+
+@pytest.mark.parametrize("code", ["fatal_error", "internal_error"])
+def test_chat_may_fail_after_it_has_posted(code):
+    """Some aspect may have succeeded: the message is there, the answer says that it failed."""
+    world, reply = posted(Fault(service="slack", kind="refuse", code=code, effect_applied=True))
+    assert reply.json() == {"ok": False, "error": code}
+    assert world.ledger.entries()[0].applied is True
+    assert len(world.slack.messages("C0INCIDENTS")) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"service": "slack"},
+        {"service": "slack", "code": "fatal_error", "status": 403},
+        {"service": "vercel", "code": "gone"},
+        {"service": "sentry"},
+        {"service": "vercel", "status": 500},
+    ],
+    ids=str,
+)
+def test_refusal_that_its_service_could_not_give_is_none(fields):
+    """A fault that cannot be is told when the world is described, not when it strikes."""
+    with pytest.raises(ValidationError):
+        Fault.model_validate({"kind": "refuse", **fields})
+
+
+@pytest.mark.parametrize("skew_s", [0, 900, -900])
+@pytest.mark.parametrize("kind", ["none", "500", "429"])
+def test_answers_bear_the_worlds_time(skew_s, kind):
+    """Every answer has a `Date` of the platform's clock, to the second, also where something else answers."""
+    faults = () if kind == "none" else (Fault(service="vercel", kind=kind, method="GET"),)
+    company = Company(faults=faults, clock_skew_s=skew_s)
+    date = parsedate_to_datetime(company.vercel.get(PROJECT).headers["date"])
+    assert date.timestamp() == company.world.now_ms() // 1000
 
 
 def test_empty_body_comes_after_the_effect():

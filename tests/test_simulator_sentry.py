@@ -423,6 +423,30 @@ def test_sampled_counts_are_extrapolated_with_low_confidence(build):
     assert raw["count()"] == pytest.approx(1000, rel=0.1)
 
 
+def test_used_up_quota_leaves_later_requests_out(build):
+    """§6: what is served after the quota is used up never arrives, however long one waits; the window is just empty."""
+    last_s = NOW_MS / 1000 - 100
+    api = build([*spread(5, ago_s=200), *spread(7, ago_s=20)], SentrySpec(taken_until_s=last_s))
+    assert api.row("count()") == {"count()": 5}
+    api.world.now = NOW_MS + 200_000
+    assert api.row("count()") == {"count()": 5}
+
+
+@pytest.mark.parametrize("scanned", ["full", "partial"])
+def test_answer_says_whether_all_data_was_scanned(build, scanned):
+    """§2, §4: table and series both tell it."""
+    api = build([span()], SentrySpec(data_scanned=scanned))
+    assert api.table("count()").json()["meta"]["dataScanned"] == scanned
+    series = api.get(
+        "events-timeseries/",
+        ("dataset", "spans"),
+        ("yAxis", "count()"),
+        ("query", ROOT),
+        ("statsPeriod", "10m"),
+    )
+    assert series.json()["timeSeries"][0]["meta"]["dataScanned"] == scanned
+
+
 def test_errors_dataset_counts_events_not_requests(build):
     """§3: error events are the failed requests; people are counted once; 404 leaves none."""
     api = build([*spread(5, http_status=500, user="ana"), *spread(50), *spread(3, http_status=404)])

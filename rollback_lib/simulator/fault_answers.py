@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from rollback_lib.simulator.spec import Fault, Service
 
-__all__ = ["denied", "other_answer", "too_many"]
+__all__ = ["denied", "other_answer", "refused", "too_many"]
 
 _GATEWAY_PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1><hr>edge</body></html>"
 
@@ -31,6 +32,11 @@ def other_answer(service: Service, fault: Fault, status: int | None) -> Response
 def too_many(service: Service, fault: Fault, reset_s: int) -> Response:
     """Give the 429 of a service; `reset_s` is on the platform's clock."""
     return _TOO_MANY[service](fault, reset_s)
+
+
+def refused(service: Service, fault: Fault, path: str) -> Response:
+    """Give the refusal that a fault names, in the service's own shape; `path` is what was asked for."""
+    return _REFUSED[service](fault, path)
 
 
 def denied(service: Service) -> Response:
@@ -93,4 +99,56 @@ _DENIED: dict[str, Callable[[], Response]] = {
         {"ok": False, "error": "missing_scope", "needed": "chat:write", "provided": "identify"}
     ),
     "app": lambda: PlainTextResponse("Forbidden", 403),
+}
+
+
+# Code and words by status; {0} is the last part of the path. Where no source quotes the real code, it is a likely one.
+_VERCEL_WORDS = {
+    400: ("bad_request", "Invalid request: `id` should be a deployment id, got {0!r}."),
+    401: ("forbidden", "Not authorized"),
+    402: ("payment_required", "To roll back further than the previous production deployment, upgrade to pro"),
+    403: ("forbidden", "Not authorized"),
+    404: ("not_found", "Deployment not found"),
+    409: ("conflict", "A rollback to {0} is already in progress."),
+    410: ("gone", "The deployment {0} has been deleted."),
+    422: ("unprocessable_entity", "Deployment {0} is not eligible for rollback."),
+}
+_PROMOTE_WORDS = {
+    409: ("conflict", "The provided deploymentId ({0}) is already the current production deployment."),
+    422: ("unprocessable_entity", "Deployment {0} cannot be promoted."),
+}
+_SENTRY_WORDS = {
+    400: "Invalid query.",
+    401: "Invalid token",
+    403: "You do not have permission to perform this action.",
+    404: "The requested resource does not exist",
+}
+
+
+def _vercel_refusal(fault: Fault, path: str) -> Response:
+    known = _VERCEL_WORDS | (_PROMOTE_WORDS if "/promote/" in path else {})
+    if re.fullmatch(r"/v\d+/projects/[^/]+", path):
+        known[404] = ("not_found", "Could not find the Project: {0}")
+    code, words = known.get(fault.status or 0, ("bad_request", "Invalid request."))
+    words = fault.message or words.format(path.rpartition("/")[2])
+    return JSONResponse({"error": {"code": fault.code or code, "message": words}}, fault.status or 400)
+
+
+def _sentry_refusal(fault: Fault, _path: str) -> Response:
+    words = fault.message or _SENTRY_WORDS.get(fault.status or 0, "Invalid request.")
+    return JSONResponse({"detail": words}, fault.status or 400)
+
+
+def _slack_refusal(fault: Fault, path: str) -> Response:
+    """Fail with HTTP 200 and the code; an incoming webhook fails with a status and the code as text."""
+    if path.startswith("/services/"):
+        return PlainTextResponse(fault.code, 400)
+    return JSONResponse({"ok": False, "error": fault.code})
+
+
+_REFUSED: dict[str, Callable[[Fault, str], Response]] = {
+    "vercel": _vercel_refusal,
+    "sentry": _sentry_refusal,
+    "slack": _slack_refusal,
+    "app": lambda fault, _: PlainTextResponse(fault.message or "Refused", fault.status or 400),
 }

@@ -3,7 +3,7 @@
 - Every request passes it and stands in the ledger, whatever becomes of it.
 - A fault strikes by the count of matching requests, never by chance.
 - A cut connection is cut: the caller's own stack sees it as a failure of transport.
-- Without a fault the door changes nothing.
+- Without a fault the door changes nothing; each answer bears the time of the world's clock, to the second.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from email.utils import formatdate
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rollback_lib.simulator.fault_answers import denied, other_answer, too_many
+from rollback_lib.simulator.fault_answers import denied, other_answer, refused, too_many
 from rollback_lib.simulator.ledger import Asked, Entry
 from rollback_lib.simulator.spec import Fault, Service
 from rollback_lib.simulator.wire import cut
@@ -90,8 +91,9 @@ class Door:
         fault = self._world.faults.strike(self._service, scope["method"], path)
         entry.fault = fault.kind if fault is not None else None
         scope.setdefault("state", {}).update(entry=entry, fault=fault)
+        answer = _Dated(send, self._world.now_ms)
         passage = _Passage(
-            self._app, scope, _again(body, receive), send, entry, self._world.now_ms(), self._sleep
+            self._app, scope, _again(body, receive), answer, entry, self._world.now_ms(), self._sleep
         )
         await _HANDLING.get(fault.kind if fault else "", _plainly)(passage, fault)
 
@@ -129,6 +131,20 @@ class _Passage:
         """Break the connection; the caller gets no answer."""
         self.entry.status = None
         await cut(self.scope, self.receive)
+
+
+class _Dated:
+    """Puts the world's time on an answer as it leaves, as every real server does."""
+
+    def __init__(self, send: Send, now_ms: Callable[[], int]) -> None:
+        self._send, self._now_ms = send, now_ms
+
+    async def __call__(self, message: Message) -> None:
+        """Pass one message on."""
+        if message["type"] == "http.response.start":
+            date = formatdate(self._now_ms() // 1000, usegmt=True).encode()
+            message = {**message, "headers": [*message.get("headers", ()), (b"date", date)]}
+        await self._send(message)
 
 
 def _named(entry: Entry) -> tuple[str, str, str]:
@@ -206,6 +222,13 @@ async def _instead(passage: _Passage, fault: Fault) -> None:
     await passage.reply(other_answer(passage.entry.service, fault, passage.entry.status))
 
 
+async def _refused(passage: _Passage, fault: Fault) -> None:
+    """Refuse; a service that says it failed may have done it all the same, where the fault says so."""
+    if fault.effect_applied:
+        await passage.serve_unheard()
+    await passage.reply(refused(passage.entry.service, fault, passage.scope["path"]))
+
+
 async def _too_many(passage: _Passage, fault: Fault) -> None:
     reset_s = passage.now_ms // 1000 + max(1, fault.retry_after_s)
     await passage.reply(too_many(passage.entry.service, fault, reset_s))
@@ -226,6 +249,7 @@ _HANDLING: dict[str, Callable[[_Passage, Any], Awaitable[None]]] = {
     "reset_after": _reset_after,
     "slow": _slow,
     "deny": _deny,
+    "refuse": _refused,
     **dict.fromkeys(_ON_JOBS, _plainly),  # the platform reads these from the request
 }
 

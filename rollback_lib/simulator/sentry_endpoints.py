@@ -43,7 +43,7 @@ async def catch_up(world: World) -> None:
     spares its first caller the wait.
     """
     now_ms = world.now_ms()
-    while _memory(world, now_ms).advance(_arrived_ms(world, now_ms)):  # noqa: ASYNC110 - waits for nothing
+    while _memory(world, now_ms).advance(world.sentry.arrived_ms(now_ms)):  # noqa: ASYNC110 - waits for nothing
         await asyncio.sleep(0)
 
 
@@ -52,10 +52,6 @@ def _memory(world: World, now_ms: int) -> Memory:
     if state.memory is None:
         state.memory = Memory(world.spans, now_ms - state.history_ms)
     return state.memory
-
-
-def _arrived_ms(world: World, now_ms: int) -> int:
-    return now_ms - world.sentry.lag_ms + 1  # what began before this has arrived
 
 
 class Endpoints:
@@ -187,7 +183,7 @@ class Endpoints:
     def _visible(self, question: Question, now_ms: int) -> list[Span]:
         """List the spans in question that have arrived."""
         window = question.window
-        until_ms = min(window.end_ms, _arrived_ms(self._world, now_ms))
+        until_ms = min(window.end_ms, self._state.arrived_ms(now_ms))
         if question.dataset == "spans":
             spans = self._world.spans(window.start_ms, until_ms) if window.start_ms < until_ms else []
         elif question.dataset == "errors":
@@ -203,7 +199,7 @@ class Endpoints:
         )
 
     def _remember(self, now_ms: int) -> tuple[list[Issue], dict[str, Seen]]:
-        return _memory(self._world, now_ms).read(_arrived_ms(self._world, now_ms))
+        return _memory(self._world, now_ms).read(self._state.arrived_ms(now_ms))
 
     def _observed(self, now_ms: int) -> dict[str, int]:
         """Bring the releases up to date; give how many issues each began."""

@@ -70,7 +70,7 @@ def time_series(
                 "valueType": column.kind,
                 "valueUnit": column.unit,
                 "interval": interval_ms,
-                "dataScanned": "full",
+                "dataScanned": switches.data_scanned,
             },
             "values": [
                 _bucket(

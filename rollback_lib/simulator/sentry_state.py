@@ -44,8 +44,10 @@ class World(Protocol):
 class SentryState:
     """What the monitoring keeps besides the world's spans."""
 
-    def __init__(self, spec: WorldSpec) -> None:
+    def __init__(self, spec: WorldSpec, began_ms: int = 0) -> None:
         self.switches = spec.sentry
+        until_s = spec.sentry.taken_until_s
+        self._taken_until_ms = None if until_s is None else began_ms + round(until_s * 1000)
         self.history_ms = round(spec.history_s * 1000)
         self.lag_ms = round(spec.ingest_lag_s * 1000)
         self.projects = {
@@ -55,6 +57,11 @@ class SentryState:
         self.releases = ReleaseBook()
         self.memory: Memory | None = None  # begins with the first question
         self._calls: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def arrived_ms(self, now_ms: int) -> int:
+        """Give the instant before which all that began, and was taken in, has arrived."""
+        arrived_ms = now_ms - self.lag_ms + 1
+        return arrived_ms if self._taken_until_ms is None else min(arrived_ms, self._taken_until_ms)
 
     def count_call(self, caller: str, endpoint: str, now_ms: int) -> int:
         """Count a request in its second; give how many there were, with this one."""

@@ -146,6 +146,6 @@ def table_meta(
         "tips": {},
         "datasetReason": "unchanged",
         "dataset": question.dataset,
-        "dataScanned": "full",
+        "dataScanned": switches.data_scanned,
         "accuracy": {"confidence": [dict(trust) for _ in page]},
     }

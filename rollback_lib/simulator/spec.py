@@ -41,6 +41,7 @@ FaultKind = Literal[
     "empty_body",
     "html_body",
     "deny",
+    "refuse",  # in the service's own shape, with the status or the code that is given
     "job_failed",
     "job_skipped",
     "job_stuck",
@@ -135,8 +136,26 @@ class Fault(Frozen):
     retry_after_s: int = Field(default=1, ge=0)
     delay_s: float = Field(default=1.0, ge=0)  # of `slow`, or until the colleague's promote
     hold: Literal["request", "reply"] = "reply"  # of `slow`: done late, or done at once and told late
-    effect_applied: bool | None = None  # under a 5xx, an empty or an HTML body; None: as the kind usually is
+    effect_applied: bool | None = (
+        None  # under a 5xx, a refusal, an empty or an HTML body; None: as the kind usually is
+    )
     promotes: str = ""  # of `concurrent_promote`: role of the deployment; empty: the staged hotfix
+    status: int | None = Field(
+        default=None, ge=400, le=499
+    )  # of `refuse`; the chat has none, it fails with 200
+    code: str = ""  # of `refuse`: the error's name; empty: the platform's usual one for that status
+    message: str = ""  # of `refuse`: its words; empty: the platform's usual ones
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        """Refuse a refusal that its service could not give."""
+        if self.kind != "refuse":
+            return self
+        if self.service == "slack" and (not self.code or self.status is not None):
+            raise ValueError("refuse by slack needs a code and has no status: it fails with HTTP 200")
+        if self.service != "slack" and self.status is None:
+            raise ValueError(f"refuse by {self.service} needs a status")
+        return self
 
     def fires_at(self, count: int) -> bool:
         """Tell whether the count-th matching request (from 1) is struck."""

@@ -21,6 +21,10 @@ class SentrySpec(Frozen):
     empty_window: Literal["zeros", "nulls", "no_rows"] = "zeros"  # what a window without traffic answers
     failure_rate_fails: bool = False  # failure_rate() answers 500, as some self-hosted versions do
     sample_rate: float = Field(default=1.0, gt=0, le=1)  # of the spans kept; counts are extrapolated
+    data_scanned: Literal["full", "partial"] = (
+        "full"  # partial: a table says that it did not look at all of it
+    )
+    taken_until_s: float | None = None  # after the world began the quota is used up; None: it lasts
     detail: Literal["text", "object"] = "text"  # shape of `detail` in an error
     project_slugs: bool = True  # False: an older server, which takes numeric project ids only
     limit_per_s: int = Field(default=50, ge=1)  # requests per second, caller and endpoint

@@ -62,7 +62,7 @@ class World:
         self.bypass = next((t.value for t in spec.tokens if "bypass" in t.scopes), "")
         if self.bypass:
             self.hosting.project.bypass_secrets[self.bypass] = self.hosting.project.created_ms
-        self.sentry = SentryState(spec)
+        self.sentry = SentryState(spec, self.began_ms)
         self.slack = SlackState(spec)
 
     # --- time ----------------------------------------------------------------------------------------------
