@@ -11,6 +11,7 @@
      ├─ GateClosed       a person or policy has not let this through; nothing was sent
      ├─ LeaseHeld        somebody else is working on this run or environment; nothing was sent
      ├─ Unreachable      a read got no usable answer; nothing was changed
+     │   └─ ReadRefused  the platform answered, and refused the read: asking again will not help
      ├─ NotApplied       a change was refused by the platform; nothing was changed by it
      ├─ OutcomeUnknown   a change was sent and no answer came; it may or may not have happened
      ├─ CheckFailed      the change was made, a success criterion is not met
@@ -28,6 +29,7 @@ __all__ = [
     "NotApplied",
     "OutcomeUnknown",
     "PlanViolation",
+    "ReadRefused",
     "RollbackError",
     "Unreachable",
 ]
@@ -72,6 +74,10 @@ class LeaseHeld(RollbackError):
 
 class Unreachable(RollbackError):
     """A read got no usable answer from a service. Nothing was changed by it."""
+
+
+class ReadRefused(Unreachable):
+    """The platform answered and refused a read: token, permission or id is wrong. Nothing was changed by it."""
 
 
 class NotApplied(RollbackError):

@@ -31,6 +31,7 @@ from rollback_lib.errors import (
     NotApplied,
     OutcomeUnknown,
     PlanViolation,
+    ReadRefused,
     Unreachable,
 )
 from rollback_lib.http import Api, Limits, Rule, Service, path_part
@@ -668,6 +669,43 @@ def test_errors_survive_pickling(clock):
     with pytest.raises(OutcomeUnknown) as caught:
         send(api, Pass())
     assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args  # noqa: S301 - our own bytes
+
+
+# What else an answer tells
+
+
+@pytest.mark.parametrize(
+    ("status", "refused"), [(301, True), (403, True), (404, True), (501, False), (503, False)]
+)
+def test_read_that_was_refused_is_told_from_one_without_a_usable_answer(clock, status, refused):
+    """A wrong token or id is wrong tomorrow too; an outage says nothing about either."""
+    api, _ = scripted(clock, ok({}, status))
+    with pytest.raises(Unreachable) as caught:
+        api.read("GET", "/things")
+    assert isinstance(caught.value, ReadRefused) is refused
+
+
+def test_platform_clock_is_heard_from_any_answer(clock):
+    """`Date` is cut to seconds and written somewhere on the way: the difference is known within that."""
+    ahead = clock.now() + timedelta(minutes=10)
+    api, platform = scripted(clock, ok({}, 403, date=format_datetime(ahead, usegmt=True)))
+    assert api.heard is None
+    with pytest.raises(ReadRefused):
+        api.read("GET", "/things")
+    assert api.heard is not None
+    assert abs(api.heard.ahead_s - 600) <= api.heard.within_s
+    assert api.heard.within_s == pytest.approx(0.5)
+    platform.script[:] = [ok({})]
+    api.read("GET", "/things")
+    assert api.heard.ahead_s == pytest.approx(600.5)  # an answer without `Date` says nothing new
+
+
+@pytest.mark.parametrize(("date", "expected"), [("yesterday", None), ("Mon, 23 Nov 2026 21:58:00 GMT", 30.5)])
+def test_answer_kept_by_a_cache_is_as_old_as_it_says(clock, date, expected):
+    """`Age` is added to `Date`; what is no date is none."""
+    api, _ = scripted(clock, ok({}, date=date, age="30"))
+    api.read("GET", "/things")
+    assert (api.heard and api.heard.ahead_s) == expected
 
 
 # A real connection

@@ -467,3 +467,35 @@ def test_token_is_in_no_message():
         sentry.error_rate(START, END)
     assert TOKEN not in f"{caught.value}{caught.value!r}"
     assert "SENTRY_AUTH_TOKEN" in caught.value.next_step
+
+
+# What the token and the project are
+
+
+@pytest.mark.parametrize(
+    ("auth", "scopes"),
+    [
+        ({"scopes": ["org:read", "event:read"]}, frozenset({"org:read", "event:read"})),
+        ({"scopes": []}, frozenset()),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_scopes_are_read_from_the_root(auth, scopes):
+    """Where Sentry does not say them they are not known, which is not the same as none."""
+    sentry, platform, _ = client(ok({"version": "0", "auth": auth, "user": None}))
+    assert sentry.scopes() == scopes
+    assert platform.lines == ["GET /api/0/"]
+
+
+def test_environments_are_those_of_the_project_or_of_the_organization():
+    """Hidden ones count too: an incident does not ask who tidied up."""
+    answer = ok([{"id": "1", "name": "production", "isHidden": True}, {"id": "2", "name": "preview"}])
+    sentry, platform, _ = client(answer)
+    assert sentry.environments() == ("production", "preview")
+    assert platform.query() == [("visibility", "all")]
+    assert sentry.environments(of_project=False) == ("production", "preview")
+    assert platform.lines == [
+        "GET /api/0/projects/derrimut/web/environments/",
+        "GET /api/0/organizations/derrimut/environments/",
+    ]

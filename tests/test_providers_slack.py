@@ -12,7 +12,14 @@ from conftest import BEGAN, FakeClock
 from http_fakes import Pass, Platform, door, ok, unanswered, unconnected
 from pydantic import SecretStr
 
-from rollback_lib.errors import BadParameters, NotApplied, OutcomeUnknown, PlanViolation, Unreachable
+from rollback_lib.errors import (
+    BadParameters,
+    NotApplied,
+    OutcomeUnknown,
+    PlanViolation,
+    ReadRefused,
+    Unreachable,
+)
 from rollback_lib.http import Service
 from rollback_lib.model import RequestClass
 from rollback_lib.providers.slack import (
@@ -103,6 +110,46 @@ def test_message_without_reactions_has_none(message):
     found = slack.reactions(WHERE, TS)
     assert found.seen == ()
     assert (found.users("x"), found.count("x"), found.incomplete("x")) == ((), 0, False)
+
+
+@pytest.mark.parametrize(
+    ("header", "scopes"),
+    [
+        ({}, None),
+        ({"x_oauth_scopes": ""}, frozenset()),
+        ({"x_oauth_scopes": "chat:write, users:read,"}, frozenset({"chat:write", "users:read"})),
+    ],
+)
+def test_scopes_are_read_from_the_header(header, scopes):
+    """What a token may do stands in a header of every answer; where it is not said it is not known."""
+    slack, _, _ = client(ok(ME, **header))
+    assert slack.auth().scopes == scopes
+
+
+def test_channel_is_read_as_the_bot_sees_it():
+    """Whether the bot is in it, and whether anybody can still write there."""
+    raw = {"id": WHERE, "name": "incidents", "is_member": True, "is_archived": False, "is_private": True}
+    slack, platform, _ = client(ok({"ok": True, "channel": raw}), ok({"ok": True, "channel": {"id": WHERE}}))
+    found = slack.channel(WHERE)
+    assert (found.name, found.is_member, found.is_archived, found.is_private) == (
+        "incidents",
+        True,
+        False,
+        True,
+    )
+    assert platform.lines == ["POST /api/conversations.info"]
+    assert slack.channel(WHERE).is_member is False
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"), [("user_not_found", True), ("invalid_auth", True), ("internal_error", False)]
+)
+def test_error_that_slack_means_is_told_from_a_failure_of_slack(error, refused):
+    """An account that is not there stays so; an internal error says nothing about it."""
+    slack, _, _ = client(no(error))
+    with pytest.raises(Unreachable, match=error) as caught:
+        slack.user("U0GONE")
+    assert isinstance(caught.value, ReadRefused) is refused
 
 
 def test_user_is_read_with_what_identity_needs():

@@ -626,3 +626,30 @@ def test_token_is_in_no_message():
         told.append(f"{caught.value}{caught.value!r}")
         assert "VERCEL_TOKEN" in caught.value.next_step
     assert TOKEN not in "".join(told)
+
+
+def test_team_is_read_with_the_place_of_the_token_in_it():
+    """The role says whether the holder may roll back; a personal account has no team to ask for."""
+    membership = {"role": "VIEWER", "confirmed": True}
+    vercel, platform, _ = client(ok({"id": "team_1", "name": "Derrimut", "membership": membership}))
+    team = vercel.team()
+    assert (team.id, team.name, team.role, team.confirmed) == ("team_1", "Derrimut", "VIEWER", True)
+    assert platform.lines == ["GET /v2/teams/team_1"]
+    vercel, platform, _ = client(ok({}), settings=Settings(team_id=""))
+    assert vercel.team() is None
+    assert platform.seen == []
+
+
+def test_team_that_says_little_leaves_the_role_unknown():
+    """What is not said is empty, never a role."""
+    vercel, _, _ = client(ok({"id": "team_1", "slug": "derrimut"}))
+    team = vercel.team()
+    assert (team.name, team.role, team.confirmed) == ("derrimut", "", None)
+
+
+def test_plan_of_the_account_stands_with_a_single_deployment():
+    """The list does not say it."""
+    vercel, _, _ = client(ok(LISTED | {"id": "dpl_A", "plan": "hobby"}))
+    assert vercel.deployment("dpl_A").plan == "hobby"
+    vercel, _, _ = client(ok({"deployments": [LISTED], "pagination": {"next": None}}))
+    assert next(vercel.deployments()).plan == ""

@@ -955,3 +955,48 @@ def test_too_many_calls_in_a_second_are_limited_until_the_next(build):
 def test_whatever_is_no_reading_verb_changes(verb, changing):
     """The ledger's question: what changes something."""
     assert sentry.changes(verb, f"{ORG}/releases/") is changing
+
+
+def test_root_tells_what_the_token_may_do(build):
+    """Sentry's own source: the scopes of the token; nothing without one; a wrong one is turned away."""
+    api = build()
+    api.world.tokens = {"Bearer good": frozenset({"org:read"})}
+    assert api.client.get("/api/0/").json() == {
+        "version": "0",
+        "auth": {"scopes": ["org:read"]},
+        "user": None,
+    }
+    wrong = api.client.get("/api/0/", headers={"Authorization": "Bearer stolen"})
+    assert (wrong.status_code, wrong.json()) == (401, {"detail": "Invalid token"})
+    del api.client.headers["Authorization"]
+    assert api.client.get("/api/0/").json()["auth"] is None
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("organizations/derrimut", ["production", "preview"]),
+        ("projects/derrimut/web", ["production", "preview"]),
+        ("projects/derrimut/4509", ["production", "preview"]),
+        ("projects/derrimut/admin", ["production"]),
+        ("projects/derrimut/shop", None),
+        ("projects/elsewhere/web", None),
+        ("organizations/elsewhere", None),
+    ],
+)
+def test_environments_of_what_is_there(build, place, names):
+    """By slug or number; what is not there is 404."""
+    response = build().client.get(f"/api/0/{place}/environments/")
+    assert response.status_code == (404 if names is None else 200)
+    assert names is None or [one["name"] for one in response.json()] == names
+
+
+def test_environments_need_the_scope_of_their_place(build):
+    """Documented: org:read for those of the organization, project:read for those of a project."""
+    api = build()
+    for scope, status in (("org:read", (200, 403)), ("project:read", (403, 200)), ("event:read", (403, 403))):
+        api.world.tokens = {"Bearer good": frozenset({scope})}
+        places = ("organizations/derrimut", "projects/derrimut/web")
+        assert (
+            tuple(api.client.get(f"/api/0/{place}/environments/").status_code for place in places) == status
+        )

@@ -218,6 +218,17 @@ def test_some_methods_need_no_scope(api, method):
     assert api.form(method).get("error") != "missing_scope"
 
 
+def test_every_answer_to_a_token_names_its_scopes(api):
+    """Also a refusal does; a stranger is told nothing."""
+    api.world.tokens["Bearer xoxb-good"] = frozenset({"users:read", "chat:write"})
+    for method in ("auth.test", "reactions.get"):
+        response = api.client.post(f"/api/{method}")
+        assert response.headers["x-oauth-scopes"] == "chat:write,users:read"
+    assert response.headers["x-accepted-oauth-scopes"] == "reactions:read"
+    api.client.headers["Authorization"] = "Bearer xoxb-stolen"
+    assert "x-oauth-scopes" not in api.client.post("/api/auth.test").headers
+
+
 def test_unknown_method_is_an_answer_not_a_404(api):
     """§1: HTTP 200 with unknown_method."""
     assert api.error("chat.shout") == "unknown_method"

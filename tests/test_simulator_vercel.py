@@ -900,6 +900,17 @@ def test_user_and_team_lead_the_official_command_on(company):
     assert bare.get("/v2/user").status_code == bare.get("/teams/derrimut").status_code == 200
 
 
+def test_role_of_the_token_is_told_and_counts():
+    """§3: owners and members roll back; the team says which of them the token is."""
+    for role, status in (("OWNER", 201), ("MEMBER", 201), ("VIEWER", 403), ("DEVELOPER", 403)):
+        company = Company(role=role, plan="enterprise")
+        team = company.vercel.get("/v2/teams/team_drill").json()
+        assert (team["membership"]["role"], team["billing"]["plan"]) == (role, "enterprise")
+        assert company.rollback().status_code == status
+        company.wait(5)
+        assert (company.live() == "stable") is (status == 201)
+
+
 def test_recorded_sequence_of_a_rollback(company):
     """§8: the requests of `rollback web-old --yes`, in order, with their replies."""
     url = company.world.hosting.deployments[company.role("stable")].url

@@ -21,8 +21,8 @@
 from __future__ import annotations
 
 from rollback_lib.http.door import Api
-from rollback_lib.http.reply import Reply
+from rollback_lib.http.reply import Heard, Reply
 from rollback_lib.http.service import Limits, Rule, Service, is_limited, path_part
 from rollback_lib.http.wire import Transport
 
-__all__ = ["Api", "Limits", "Reply", "Rule", "Service", "Transport", "is_limited", "path_part"]
+__all__ = ["Api", "Heard", "Limits", "Reply", "Rule", "Service", "Transport", "is_limited", "path_part"]

@@ -16,8 +16,8 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from rollback_lib.clock import Clock, to_iso
-from rollback_lib.errors import NotApplied, OutcomeUnknown, PlanViolation, Unreachable
-from rollback_lib.http.reply import NOTHING_SAID, Reply, answered, told_wait_s
+from rollback_lib.errors import NotApplied, OutcomeUnknown, PlanViolation, ReadRefused, Unreachable
+from rollback_lib.http.reply import NOTHING_SAID, Heard, Reply, answered, told_wait_s
 from rollback_lib.http.service import Ask, Limits, Pairs, Service, encode
 from rollback_lib.http.wire import LEAST_S, NoAnswer, NotSent, Outgoing, Transport, Wire
 from rollback_lib.model import Answer, Pass, Redactor, RequestClass, Sending
@@ -65,6 +65,11 @@ class Api:
         """Take every known secret value out of a text."""
         return self._wire.redact(text)
 
+    @property
+    def heard(self) -> Heard | None:
+        """Return the platform's time beside ours, as its latest answer told it; None before there was one."""
+        return self._wire.heard
+
     def read(
         self,
         method: str,
@@ -92,6 +97,7 @@ class Api:
 
         Raises:
             PlanViolation: The rules do not list it as a read; nothing was sent.
+            ReadRefused: The platform refused it; nothing was changed.
             Unreachable: No usable answer; nothing was changed.
         """
         body, content_type = encode(json, form)
@@ -218,7 +224,8 @@ class _Read:
             told = told_wait_s(reply, self._means.clock.now(), limited=limited)
             raise _Again(f"{reply.source} {answered(reply)}.", told)
         if not reply.success:
-            raise Unreachable(f"{reply.source} {answered(reply)}.", _UNCHANGED, service.advice(reply.status))
+            kind = ReadRefused if reply.refusal else Unreachable
+            raise kind(f"{reply.source} {answered(reply)}.", _UNCHANGED, service.advice(reply.status))
         return reply
 
     def _left_s(self) -> float:

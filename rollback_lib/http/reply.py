@@ -12,11 +12,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-__all__ = ["Reply", "answered", "cut", "parse", "readable", "told_wait_s", "words_of"]
+__all__ = ["Heard", "Reply", "answered", "cut", "heard", "parse", "readable", "told_wait_s", "words_of"]
 
 WORDS_LIMIT = 300  # characters of the platform's own text that an error repeats
 LONGEST_WAIT_S = 366 * 86400.0  # nobody waits that long; what is told beyond it cannot be written as a date
@@ -51,6 +51,37 @@ class Reply:
     def refusal(self) -> bool:
         """Say whether the status is 3xx or 4xx: the platform answered and did not do it."""
         return 300 <= self.status < 500  # noqa: PLR2004 - redirections and refusals
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A platform's own time, as an answer of it told it, beside ours."""
+
+    theirs: datetime
+    ours: datetime
+    within_s: float  # the difference is not known better than by this much
+
+    @property
+    def ahead_s(self) -> float:
+        """Return by how many seconds the platform's clock is ahead of ours; behind is negative."""
+        return (self.theirs - self.ours).total_seconds()
+
+
+def heard(reply: Reply, now: datetime) -> Heard | None:
+    """Read the platform's time from an answer; None where it has no `Date`.
+
+    Args:
+        reply: Any answer, a refusal too.
+        now: Our time when it had come, aware. When it was written is not known better than half of the way;
+            `Date` itself is cut to whole seconds.
+    """
+    date = _http_date(reply.headers.get("date", ""))
+    if date is None:
+        return None
+    kept_s = max(0.0, _number(reply.headers.get("age")) or 0.0)  # how long a cache had the answer
+    half_s = reply.elapsed_s / 2
+    theirs = date + timedelta(seconds=min(kept_s, LONGEST_WAIT_S) + 0.5)
+    return Heard(theirs, now - timedelta(seconds=half_s), 0.5 + half_s)
 
 
 def parse(text: str) -> Any:

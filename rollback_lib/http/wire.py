@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from rollback_lib.clock import Clock
 from rollback_lib.errors import BadParameters
-from rollback_lib.http.reply import Reply, cut, parse, readable, words_of
+from rollback_lib.http.reply import Heard, Reply, cut, heard, parse, readable, words_of
 from rollback_lib.http.service import Ask, Service
 from rollback_lib.model import Redactor
 
@@ -69,6 +69,7 @@ class Wire:
         redactor.learn(service.secret_forms())
         self._headers = service.header_values()
         self._own = _new_client(trust_env=False, transport=transport) if transport is not None else None
+        self.heard: Heard | None = None  # what the latest answer said about the platform's clock
 
     def redact(self, text: str) -> str:
         """Take every known secret value out of a text."""
@@ -135,7 +136,7 @@ class Wire:
         parsed = readable(
             self._redactor.clean(parse(text))
         )  # an escaped secret or control shows once it is parsed
-        return Reply(
+        reply = Reply(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
             text=text,
@@ -146,6 +147,8 @@ class Wire:
             whole=not lost and len(body) <= BODY_LIMIT_BYTES,
             lost=lost,
         )
+        self.heard = heard(reply, self._clock.now()) or self.heard
+        return reply
 
     def _client(self, host: str) -> httpx.Client:
         return self._own if self._own is not None else _Clients.shared(loopback=_is_loopback(host))

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import SecretStr
 
 from rollback_lib.errors import BadParameters, Unreachable
-from rollback_lib.http import Api, Reply, Rule, Service
+from rollback_lib.http import Api, Heard, Reply, Rule, Service
 from rollback_lib.model import RequestClass
 from rollback_lib.providers.settings import AppSettings
 from rollback_lib.providers.shapes import a_mapping, a_text
@@ -87,6 +87,11 @@ class AppClient:
     ) -> None:
         self._settings, self._door, self._bypass = settings, door, bypass
         self._doors: dict[str, Api] = {}
+
+    @property
+    def heard(self) -> Heard | None:
+        """Return the time of the public address beside ours, as its latest answer told it."""
+        return self._api(None).heard
 
     def health_url(self, deployment: str | None = None) -> str:
         """Return the whole address of the health endpoint."""

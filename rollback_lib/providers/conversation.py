@@ -19,14 +19,18 @@ __all__ = [
     "Reaction",
     "Reactions",
     "Scheduled",
+    "SlackChannel",
     "SlackIdentity",
     "SlackUser",
+    "channel_of",
     "escape",
     "judge_slack",
     "judge_webhook",
     "reactions_of",
     "scheduled_of",
+    "scopes_of",
     "slack_limited",
+    "user_of",
     "webhook_ok",
 ]
 
@@ -43,6 +47,24 @@ class SlackIdentity:
     team_id: str
     user: str
     url: str
+    scopes: frozenset[str] | None = None  # what the token may do; None: Slack did not say
+
+    def wrote(self, message: Shape) -> bool:
+        """Say whether the bot wrote a message: anybody may put metadata on one."""
+        return message.get("user") == self.user_id or bool(
+            self.bot_id and message.get("bot_id") == self.bot_id
+        )
+
+
+@dataclass(frozen=True)
+class SlackChannel:
+    """A channel, as far as the bot is concerned."""
+
+    id: str
+    name: str
+    is_member: bool  # the bot
+    is_archived: bool
+    is_private: bool
 
 
 @dataclass(frozen=True)
@@ -130,6 +152,36 @@ def slack_limited(reply: Reply) -> bool:
 def webhook_ok(reply: Reply) -> bool:
     """Say whether a webhook took the message; stand-ins answer like a method."""
     return reply.text.strip().lower() == "ok" or a_mapping(reply.json).get("ok") is True
+
+
+def scopes_of(reply: Reply) -> frozenset[str] | None:
+    """Read what the token may do; every answer carries it in a header (`x-oauth-scopes`, divided by commas)."""
+    told = reply.headers.get("x-oauth-scopes")
+    return None if told is None else frozenset(part.strip() for part in told.split(",") if part.strip())
+
+
+def user_of(raw: Shape, user_id: UserId) -> SlackUser:
+    """Read an account of `users.info`."""
+    profile = a_mapping(raw.get("profile"))
+    names = (profile.get("real_name"), raw.get("real_name"), profile.get("display_name"), raw.get("name"))
+    return SlackUser(
+        id=user_id,
+        name=next((name for name in names if isinstance(name, str) and name), user_id),
+        is_bot=bool(raw.get("is_bot")),
+        deleted=bool(raw.get("deleted")),
+        email=a_text(profile.get("email")) or None,
+    )
+
+
+def channel_of(raw: Shape, channel_id: str) -> SlackChannel:
+    """Read a channel of `conversations.info`."""
+    return SlackChannel(
+        id=channel_id,
+        name=a_text(raw.get("name")) or "",
+        is_member=bool(raw.get("is_member")),
+        is_archived=bool(raw.get("is_archived")),
+        is_private=bool(raw.get("is_private")),
+    )
 
 
 def reactions_of(raw: Any) -> Reactions:

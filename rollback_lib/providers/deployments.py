@@ -50,6 +50,7 @@ class Deployment:
     custom_environment: str
     inspector_url: str
     hosts: tuple[str, ...]  # that it got at creation: history, not what it serves now
+    plan: str = ""  # hobby, pro, enterprise; only the single read says it
 
     @classmethod
     def from_response(cls, reply: Reply, raw: Shape) -> Self:
@@ -94,6 +95,7 @@ class Deployment:
             custom_environment=_environment(raw.get("customEnvironment")),
             inspector_url=a_text(raw.get("inspectorUrl")) or "",
             hosts=tuple(host for host in a_list(raw.get("alias")) if isinstance(host, str)),
+            plan=a_text(raw.get("plan")) or "",
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from rollback_lib.clock import Clock, to_iso
 from rollback_lib.errors import OutcomeUnknown
-from rollback_lib.http import Api, Reply, Rule, path_part
+from rollback_lib.http import Api, Heard, Reply, Rule, path_part
 from rollback_lib.model import Pass, RequestClass
 from rollback_lib.providers.pages import pages
 from rollback_lib.providers.settings import SentrySettings
@@ -39,6 +39,9 @@ from rollback_lib.providers.shapes import (
 __all__ = ["SENTRY_RULES", "Issue", "MarkedDeploy", "RatePoint", "RateReading", "SentryClient"]
 
 SENTRY_RULES = (
+    Rule("GET", r"/api/0/", RequestClass.READ),
+    Rule("GET", r"/api/0/organizations/[^/]+/environments/", RequestClass.READ),
+    Rule("GET", r"/api/0/projects/[^/]+/[^/]+/environments/", RequestClass.READ),
     Rule("GET", r"/api/0/organizations/[^/]+/events/", RequestClass.READ),
     Rule("GET", r"/api/0/organizations/[^/]+/events-timeseries/", RequestClass.READ),
     Rule("GET", r"/api/0/organizations/[^/]+/issues/", RequestClass.READ),
@@ -126,7 +129,36 @@ class SentryClient:
     def __init__(self, api: Api, settings: SentrySettings, clock: Clock) -> None:
         self._api, self._settings, self._clock = api, settings, clock
 
+    @property
+    def heard(self) -> Heard | None:
+        """Return Sentry's time beside ours, as its latest answer told it."""
+        return self._api.heard
+
     # Reads
+
+    def scopes(self) -> frozenset[str] | None:
+        """Read what the token may do; None if Sentry does not say.
+
+        The root of the interface tells it (`IndexEndpoint` in Sentry's source; `sentry-cli info` shows it).
+
+        Raises:
+            ReadRefused: The token is not accepted.
+            Unreachable: No usable answer.
+        """
+        told = a_mapping(mapping_of(self._api.read("GET", "/api/0/")).get("auth")).get("scopes")
+        return frozenset(filter(None, map(a_text, told))) if isinstance(told, list) else None
+
+    def environments(self, *, of_project: bool = True) -> tuple[str, ...]:
+        """List the environments that the project, or the whole organization, has reported from, hidden ones too.
+
+        Raises:
+            ReadRefused: No such organization or project, or the token may not see it (`project:read`, `org:read`).
+            Unreachable: No usable answer.
+        """
+        organization, project = path_part(self._settings.organization), path_part(self._settings.project)
+        place = f"projects/{organization}/{project}" if of_project else f"organizations/{organization}"
+        reply = self._api.read("GET", f"/api/0/{place}/environments/", params=[("visibility", "all")])
+        return tuple(a_text(raw.get("name")) or "" for raw in items(reply))
 
     def error_rate(self, start: datetime, end: datetime, *, release: str | None = None) -> RateReading:
         """Read the share of failed requests between two instants.

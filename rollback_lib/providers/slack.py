@@ -17,22 +17,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from rollback_lib.errors import BadParameters, NotApplied, OutcomeUnknown, Unreachable
-from rollback_lib.http import Api, Reply, Rule
+from rollback_lib.errors import BadParameters, NotApplied, OutcomeUnknown, ReadRefused, Unreachable
+from rollback_lib.http import Api, Heard, Reply, Rule
 from rollback_lib.model import Pass, RequestClass, UserId
 from rollback_lib.providers.conversation import (
     Posted,
     Reaction,
     Reactions,
     Scheduled,
+    SlackChannel,
     SlackIdentity,
     SlackUser,
+    channel_of,
     escape,
     judge_slack,
     judge_webhook,
     reactions_of,
     scheduled_of,
+    scopes_of,
     slack_limited,
+    user_of,
     webhook_ok,
 )
 from rollback_lib.providers.pages import pages
@@ -45,6 +49,7 @@ __all__ = [
     "Reaction",
     "Reactions",
     "Scheduled",
+    "SlackChannel",
     "SlackClient",
     "SlackIdentity",
     "SlackUser",
@@ -102,6 +107,11 @@ class SlackClient:
         self._channels: dict[str, str] = {}
         self._identity: SlackIdentity | None = None
 
+    @property
+    def heard(self) -> Heard | None:
+        """Return Slack's time beside ours, as its latest answer told it."""
+        return self._api.heard
+
     # Reads
 
     def auth(self) -> SlackIdentity:
@@ -118,6 +128,7 @@ class SlackClient:
             team_id=a_text(raw.get("team_id")) or "",
             user=a_text(raw.get("user")) or "",
             url=a_text(raw.get("url")) or "",
+            scopes=scopes_of(reply),
         )
         return self._identity
 
@@ -139,15 +150,18 @@ class SlackClient:
         """
         reply = self._read("users.info", {"user": user_id})
         raw = a_mapping(mapping_of(reply).get("user"))
-        profile = a_mapping(raw.get("profile"))
-        names = (profile.get("real_name"), raw.get("real_name"), profile.get("display_name"), raw.get("name"))
-        return SlackUser(
-            id=UserId(needed(reply, raw, "id")),
-            name=next((name for name in names if isinstance(name, str) and name), user_id),
-            is_bot=bool(raw.get("is_bot")),
-            deleted=bool(raw.get("deleted")),
-            email=a_text(profile.get("email")) or None,
-        )
+        return user_of(raw, UserId(needed(reply, raw, "id")))
+
+    def channel(self, channel: str) -> SlackChannel:
+        """Read a channel as the bot sees it.
+
+        Raises:
+            ReadRefused: No such channel, or none that the bot can see.
+            Unreachable: No usable answer.
+        """
+        reply = self._read("conversations.info", {"channel": self.channel_id(channel)})
+        raw = a_mapping(mapping_of(reply).get("channel"))
+        return channel_of(raw, needed(reply, raw, "id"))
 
     def permalink(self, channel: str, ts: str) -> str:
         """Return the address of a message.
@@ -214,7 +228,7 @@ class SlackClient:
             inner = a_mapping(metadata.get("event_payload"))
             fits = metadata.get("event_type") == event_type and payload.items() <= inner.items()
             ts = a_text(message.get("ts"))
-            if fits and ts and _is_by(message, me):
+            if fits and ts and me.wrote(message):
                 return Posted(where, ts)
         return None
 
@@ -380,7 +394,8 @@ class SlackClient:
         if body.get("ok") is True:
             return reply
         error = a_text(body.get("error")) or ""
-        raise Unreachable(
+        kind = ReadRefused if judge_slack(reply).kind == "refused" else Unreachable
+        raise kind(
             f"{reply.source} failed: {reply.words}.",
             "Nothing was changed by this request.",
             self._advice(error, body),
@@ -479,8 +494,3 @@ class SlackClient:
 
 def _next(reply: Reply) -> str:
     return a_text(a_mapping(a_mapping(reply.json).get("response_metadata")).get("next_cursor")) or ""
-
-
-def _is_by(message: Shape, me: SlackIdentity) -> bool:
-    """Say whether the bot wrote it: anybody may put metadata on a message."""
-    return message.get("user") == me.user_id or bool(me.bot_id and message.get("bot_id") == me.bot_id)

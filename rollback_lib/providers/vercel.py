@@ -15,8 +15,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from rollback_lib.errors import BadParameters, NotApplied
-from rollback_lib.http import Api, Reply, Rule, path_part
+from rollback_lib.http import Api, Heard, Reply, Rule, path_part
 from rollback_lib.model import DeploymentId, Pass, ProjectId, RequestClass
+from rollback_lib.providers.accounts import Account, Team
 from rollback_lib.providers.deployments import AliasJob, AliasMove, Deployment, ProductionTarget, Project
 from rollback_lib.providers.pages import pages
 from rollback_lib.providers.settings import VercelSettings
@@ -44,6 +45,7 @@ __all__ = [
     "JobAccepted",
     "ProductionTarget",
     "Project",
+    "Team",
     "VercelClient",
     "move_path",
 ]
@@ -53,6 +55,7 @@ DESCRIPTION_LIMIT = 250  # characters
 
 VERCEL_RULES = (
     Rule("GET", r"/v2/user", RequestClass.READ),
+    Rule("GET", r"/v2/teams/[^/]+", RequestClass.READ),
     Rule("GET", r"/v6/deployments", RequestClass.READ),
     Rule("GET", r"/v13/deployments/[^/]+", RequestClass.READ),
     Rule("GET", r"/v2/deployments/[^/]+/aliases", RequestClass.READ),
@@ -134,15 +137,6 @@ class BuildEvent:
     text: str
 
 
-@dataclass(frozen=True)
-class Account:
-    """Whose token it is."""
-
-    id: str
-    username: str
-    default_team_id: str
-
-
 class VercelClient:
     """Reads and changes one project.
 
@@ -154,6 +148,11 @@ class VercelClient:
     def __init__(self, api: Api, settings: VercelSettings) -> None:
         self._api, self._settings = api, settings
         self._known_id: ProjectId | None = None
+
+    @property
+    def heard(self) -> Heard | None:
+        """Return Vercel's time beside ours, as its latest answer told it."""
+        return self._api.heard
 
     # Reads
 
@@ -300,13 +299,20 @@ class VercelClient:
             Unreachable: No usable answer, or a token that is not accepted.
         """
         reply = self._api.read("GET", "/v2/user", params=self._scoped())
-        raw = mapping_of(reply)
-        user = a_mapping(raw.get("user")) or raw
-        found = a_text(user.get("id")) or a_text(user.get("uid"))
-        if not found:
-            raise unusable(reply, "a user with an id")
-        team = a_text(user.get("defaultTeamId")) or ""
-        return Account(found, a_text(user.get("username")) or "", team)
+        return Account.from_response(reply, mapping_of(reply))
+
+    def team(self) -> Team | None:
+        """Read the team and the token holder's place in it; None for a personal account, which nothing is asked of.
+
+        Raises:
+            ReadRefused: No such team, or not one of the token's.
+            Unreachable: No usable answer.
+        """
+        if not self._settings.team_id:
+            return None
+        path = f"/v2/teams/{path_part(self._settings.team_id)}"
+        reply = self._api.read("GET", path, params=self._scoped())
+        return Team.from_response(reply, mapping_of(reply))
 
     # Changes
 

@@ -157,7 +157,9 @@ def _span(visit: _Visit, status: int, duration_ms: float, project: str) -> Span:
         is_transaction=True,
         status=status_of(status),
         http_status=status,
-        environment=company.ENVIRONMENT if visit.deployment.target == "production" else "preview",
+        environment=company.ENVIRONMENT
+        if visit.deployment.target == "production"
+        else company.ENVIRONMENT_PREVIEW,
         release=visit.deployment.release,
         project=project,
         transaction=f"{visit.request.method} {visit.path}",

@@ -30,6 +30,7 @@ __all__ = ["SentryState", "World", "catch_up", "changes", "make_app", "rate_limi
 _ORGANIZATION_ID = "4507"
 _EVENT_SCOPES = frozenset({"org:read", "org:write", "org:admin"})
 _ISSUE_SCOPES = frozenset({"event:read", "event:write", "event:admin"})
+_PROJECT_SCOPES = frozenset({"project:read", "project:write", "project:admin"})
 _RELEASE_WRITE = frozenset({"project:releases", "project:write", "project:admin", "org:ci"})
 _RELEASE_READ = _RELEASE_WRITE | {"project:read"}
 _NOT_FOUND = "The requested resource does not exist"
@@ -75,9 +76,11 @@ class _Way:
 def make_app(world: World) -> Starlette:
     """Build the application of one world's monitoring."""
     door, api = _Door(world), Endpoints(world)
-    base = "/api/0/organizations/{organization}"
+    base, project = "/api/0/organizations/{organization}", "/api/0/projects/{organization}/{project}"
     release = f"{base}/releases/{{version}}/"
     ways = (
+        _Way(f"{base}/environments/", "GET", _EVENT_SCOPES, api.environments),
+        _Way(f"{project}/environments/", "GET", _PROJECT_SCOPES, api.environments),
         _Way(f"{base}/events/", "GET", _EVENT_SCOPES, api.events),
         _Way(f"{base}/events-timeseries/", "GET", _EVENT_SCOPES, api.series),
         _Way(f"{base}/issues/", "GET", _ISSUE_SCOPES, api.issues, remembers=True),
@@ -91,6 +94,7 @@ def make_app(world: World) -> Starlette:
     for way in ways:
         by_path.setdefault(way.path, {})[way.verb] = way
     routes = [Route(path, door.guarded(verbs), methods=list(verbs)) for path, verbs in by_path.items()]
+    routes.append(Route("/api/0/", door.index))
     app = Starlette(routes=routes, exception_handlers={404: _not_routed, 405: _not_allowed})
     app.router.redirect_slashes = False
     return app
@@ -144,7 +148,17 @@ class _Door:
 
         return handle
 
-    def _admit(self, request: Request, wanted: frozenset[str]) -> None:
+    async def index(self, request: Request) -> Response:
+        """Tell what the token may do; without one there is nothing to tell, and that is no fault."""
+        auth = None
+        if request.headers.get("authorization") is not None:
+            try:
+                auth = {"scopes": sorted(self._scopes(request))}
+            except Refusal as exc:
+                return self._refused(exc)
+        return JSONResponse({"version": "0", "auth": auth, "user": None})
+
+    def _scopes(self, request: Request) -> frozenset[str]:
         authorization = request.headers.get("authorization")
         held = self._world.token_scopes(authorization, "sentry")
         if held is None:
@@ -152,6 +166,10 @@ class _Door:
             raise Refusal(
                 "Authentication credentials were not provided." if missing else "Invalid token", 401
             )
+        return held
+
+    def _admit(self, request: Request, wanted: frozenset[str]) -> None:
+        held = self._scopes(request)
         if request.path_params["organization"] not in (company.SENTRY_ORGANIZATION, _ORGANIZATION_ID):
             raise Refusal(_NOT_FOUND, 404)
         if not held & wanted:

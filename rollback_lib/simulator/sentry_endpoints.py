@@ -64,6 +64,19 @@ class Endpoints:
     def _state(self) -> SentryState:
         return self._world.sentry
 
+    def environments(self, request: Request, _now_ms: int, _: Any) -> Response:
+        """List the environments that a project, or the whole organization, has reported from."""
+        wanted, known = request.path_params.get("project"), self._state.projects
+        if wanted is not None and wanted not in {*known, *map(str, known.values())}:
+            raise Refusal("The requested resource does not exist", 404)
+        elsewhere = wanted in {
+            company.SENTRY_OTHER_PROJECT,
+            str(known[company.SENTRY_OTHER_PROJECT]),
+        }  # which has no previews
+        names = (company.ENVIRONMENT,) if elsewhere else (company.ENVIRONMENT, company.ENVIRONMENT_PREVIEW)
+        found = [{"id": str(at), "name": name, "isHidden": False} for at, name in enumerate(names, 1)]
+        return JSONResponse(found)
+
     def events(self, request: Request, now_ms: int, _: Any) -> Response:
         """Answer the table call."""
         labels = request.query_params.getlist("field")

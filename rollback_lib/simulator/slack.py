@@ -100,6 +100,7 @@ class _Door:
         if method is None:
             return _answer({"ok": False, "error": "unknown_method", "req_method": name})
         sent = Sent(request.query_params, request.headers.get("content-type", ""), await request.body())
+        scopes: frozenset[str] | None = None
         with self._state.lock:
             try:
                 authorization = request.headers.get("authorization")
@@ -114,7 +115,11 @@ class _Door:
                 body = {"ok": True, **found}
             except SlackRefusal as exc:
                 body = {"ok": False, "error": exc.error, **exc.extra}
-        return _answer(_with_warning(body, "missing_charset") if sent.charset_missing else body)
+        response = _answer(_with_warning(body, "missing_charset") if sent.charset_missing else body)
+        if scopes is not None:  # also with a refusal, as long as the token is one
+            response.headers["x-oauth-scopes"] = ",".join(sorted(scopes))
+            response.headers["x-accepted-oauth-scopes"] = ",".join(method.scopes)
+        return response
 
     def _scopes(self, authorization: str | None) -> frozenset[str]:
         if authorization is None:

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 Service = Literal["vercel", "sentry", "slack", "app"]
+Role = Literal["OWNER", "MEMBER", "DEVELOPER", "SECURITY", "BILLING", "VIEWER", "CONTRIBUTOR"]
 FaultKind = Literal[
     "429",
     "500",
@@ -201,6 +202,7 @@ class WorldSpec(Frozen):
     broken: Broken = Broken()
     plan: Literal["hobby", "pro", "enterprise"] = "pro"
     team_id: str | None = TEAM_ID  # None: a personal account
+    role: Role = "MEMBER"  # of the token's holder in the team
     missing_team_status: Literal[403, 404] = 403  # what a team's resource answers without its teamId
     jobs: Jobs = Jobs()
     promote_again: Literal["accept", "409", "422"] = "accept"  # of one that was promoted before

@@ -256,7 +256,7 @@ class Traffic:
             is_transaction=kind != "database",
             status=status_of(code),
             http_status=code if has_code else None,
-            environment="preview" if kind == "preview" else company.ENVIRONMENT,
+            environment=company.ENVIRONMENT_PREVIEW if kind == "preview" else company.ENVIRONMENT,
             release=f"{company.OTHER_PROJECT_NAME}@1"
             if kind == "other project"
             else f"{company.PROJECT_NAME}@{kind}",

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _LONGEST_DESCRIPTION = 250
+_MAY_ROLL_BACK = ("OWNER", "MEMBER")
 _FLAT_VERSION = 1  # where the alias of a job's line is a plain text; later ones nest it
 
 
@@ -62,6 +63,8 @@ def edit(call: Call) -> Response:
 def rollback(call: Call) -> Response:
     """POST /v1/projects/{id}/rollback/{deploymentId}."""
     call.project(id_only=True)
+    if call.spec.team_id is not None and call.spec.role not in _MAY_ROLL_BACK:
+        raise Refusal(403, "forbidden", "Not authorized")
     note = call.query("description") or ""
     if len(note) > _LONGEST_DESCRIPTION:
         raise Refusal(
@@ -187,8 +190,16 @@ def user(call: Call) -> Response:
     return JSONResponse({"user": found})
 
 
-def _team_json(team_id: str) -> dict[str, Any]:
-    return {"id": team_id, "slug": company.TEAM_SLUG, "name": "Derrimut", "billing": {"plan": "pro"}}
+def _team_json(call: Call, team_id: str) -> dict[str, Any]:
+    membership = {"uid": company.USER_ID, "role": call.spec.role, "confirmed": True}
+    billing = {"plan": call.spec.plan}
+    return {
+        "id": team_id,
+        "slug": company.TEAM_SLUG,
+        "name": "Derrimut",
+        "membership": membership,
+        "billing": billing,
+    }
 
 
 def team(call: Call) -> Response:
@@ -196,10 +207,10 @@ def team(call: Call) -> Response:
     wanted, own = call.part("team"), call.spec.team_id
     if own is None or wanted not in (own, company.TEAM_SLUG):
         raise Refusal(403, "forbidden", "Not authorized")
-    return JSONResponse(_team_json(own))
+    return JSONResponse(_team_json(call, own))
 
 
 def teams(call: Call) -> Response:
     """GET /v1/teams."""
-    found = [] if call.spec.team_id is None else [_team_json(call.spec.team_id)]
+    found = [] if call.spec.team_id is None else [_team_json(call, call.spec.team_id)]
     return JSONResponse({"teams": found, "pagination": {"count": len(found), "next": None, "prev": None}})
