@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rollback_lib.drills.drill import Drilled
     from rollback_lib.simulator import Serving
 
-__all__: list[str] = []
+__all__ = ["carry_out", "given_pairs"]
 
 _SECRETS_FILE = Path(".secrets") / "drill.env"
 _STATE = Path("state")  # as drill.yaml has it
@@ -64,13 +64,22 @@ def run(  # noqa: PLR0917 - typer makes options of them
         if serving is not None:
             injected["platform"] = {**serving.platform, **injected.get("platform", {})}
             os.environ.update(serving.secrets)
-        code = _execute(home, notebook, injected, output, result)
+        code = carry_out(home, notebook, injected, output, result)
     raise typer.Exit(code)
 
 
-def _execute(
+def carry_out(
     home: Path, notebook: str, injected: dict[str, Any], output: Path | None, result: Path | None
 ) -> int:
+    """Run a notebook headless, print how it ended, and return the exit code.
+
+    Args:
+        home: The project's folder.
+        notebook: Name or path.
+        injected: Parameters by name.
+        output: Where to leave the executed copy besides the run's folder.
+        result: Where to write outcome and folder as JSON.
+    """
     from rollback_lib.execute import execute
 
     path = Path(notebook) if notebook.endswith(".ipynb") else home / "notebooks" / f"{notebook}.ipynb"
@@ -97,14 +106,24 @@ def _injected(home: Path, environment: str, files: list[Path], pairs: list[str])
             injected.pop(layer, None)  # they come from the environment's file anyway
     for path in files:
         injected.update(load_tree(path)[0])
+    return injected | given_pairs(pairs) | {"environment": environment, "mode": "headless"}
+
+
+def given_pairs(pairs: list[str]) -> dict[str, Any]:
+    """Read NAME=VALUE pairs; a value is a Python literal or a text.
+
+    Raises:
+        BadParameters: One has no equals sign; nothing was run.
+    """
+    found: dict[str, Any] = {}
     for pair in pairs:
-        name, found, text = pair.partition("=")
-        if not found:
+        name, sign, text = pair.partition("=")
+        if not sign:
             raise BadParameters(
                 f"-p {pair!r} is not NAME=VALUE.", "Nothing was run.", "Write -p severity=P1."
             )
-        injected[name] = _literal(text)
-    return injected | {"environment": environment, "mode": "headless"}
+        found[name] = _literal(text)
+    return found
 
 
 def _literal(text: str) -> Any:

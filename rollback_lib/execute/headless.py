@@ -3,6 +3,7 @@
 - papermill's own verdict is not trusted: it calls cells completed that never ran. The journal decides.
 - The executed notebook is saved whole or not at all, at every save.
 - A kernel that died, or a run whose last word is older than its last step, is never success.
+- SIGTERM and SIGINT interrupt the running cell, let no further one begin, and leave a run that says so.
 - The executed copy goes into the run's folder and is attached to the record.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 
 from rollback_lib.errors import BadParameters, RollbackError
 from rollback_lib.evidence.record import attach_notebook
+from rollback_lib.execute.stopper import Stopper
 from rollback_lib.journal import FILE_NAME, read_journal
 from rollback_lib.model import Outcome
 from rollback_lib.procedures.opening import HANDOVER_VARIABLE
@@ -74,8 +76,11 @@ def execute(
         )
     with tempfile.TemporaryDirectory(prefix="rollback-") as scratch:
         handover, copy = Path(scratch) / "run", output or Path(scratch) / notebook.name
-        error_name, error = _papermill(notebook, parameters, copy, handover, told)
-        folder = Path(handover.read_text(encoding="utf-8")) if handover.exists() else None
+        with Stopper() as stopper:
+            error_name, error = _papermill(notebook, parameters, copy, handover, told=told, stopper=stopper)
+            folder = Path(handover.read_text(encoding="utf-8")) if handover.exists() else None
+            if stopper.signal_name:
+                error = _leave_stopped(folder, stopper.signal_name)
         if folder is None:
             return Execution(exit_code_of_error(error_name), None, None, error, output)
         outcome = outcome_of(folder)
@@ -102,8 +107,28 @@ def exit_code_of_error(name: str) -> int:
     return _ERROR_CODES.get(name, 1)
 
 
+def _leave_stopped(folder: Path | None, signal_name: str) -> str:
+    """Let the run say that it was stopped, and return what the person who stopped it reads."""
+    if folder is None:
+        return f"Stopped by {signal_name} before a run was begun. Nothing was sent."
+    from rollback_lib.procedures.again import reopen
+
+    try:
+        stopped = reopen(folder, mode="headless")
+        stopped.interrupted(signal_name)
+    except RollbackError as exc:
+        return f"Stopped by {signal_name}; the run could not say so itself: {exc}"
+    return f"Stopped by {signal_name}. Go on: rollback resume {folder.name}. End it: rollback abort {folder.name} --reason ..."
+
+
 def _papermill(
-    notebook: Path, parameters: Mapping[str, Any], copy: Path, handover: Path, told: Callable[[str], None]
+    notebook: Path,
+    parameters: Mapping[str, Any],
+    copy: Path,
+    handover: Path,
+    *,
+    told: Callable[[str], None],
+    stopper: Stopper,
 ) -> tuple[str, str]:
     """Run it; return the name and text of the error that stopped it, both empty where none did."""
     # papermill reaches a grammar of URIs, built at import in two seconds, that it never uses.
@@ -112,7 +137,7 @@ def _papermill(
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    _register(told)
+    _register(told, stopper)
     os.environ[HANDOVER_VARIABLE] = str(handover)
     try:
         papermill.execute_notebook(
@@ -120,6 +145,7 @@ def _papermill(
             f"{_SCHEME}{copy}",
             parameters=dict(parameters),
             engine_name="rollback",
+            kernel_manager_class=stopper.manager_class(),
             progress_bar=False,
             cwd=str(notebook.parent),
             log_output=False,
@@ -133,7 +159,7 @@ def _papermill(
     return "", ""
 
 
-def _register(told: Callable[[str], None]) -> None:
+def _register(told: Callable[[str], None], stopper: Stopper) -> None:
     from papermill.engines import NBClientEngine, papermill_engines
     from papermill.iorw import papermill_io
 
@@ -145,6 +171,7 @@ def _register(told: Callable[[str], None]) -> None:
             begin = nb_man.cell_start
 
             def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
+                stopper.refuse_more()
                 heading = _heading(nb_man.nb.cells, cell)
                 if heading:
                     told(heading)
