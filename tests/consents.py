@@ -60,7 +60,7 @@ def make_ask(**changed: Any) -> Ask:
         "state": {"live deployment": "dpl_bad", "auto-assign of domains": "True"},
         "will_not_undo": ("Convex functions, schema and data",),
         "typed_wanted": NAME,
-        "request": "POST /rollback/dpl_good",
+        "requests": ("POST /rollback/dpl_good",),
     }
     return Ask(**(facts | changed))
 

@@ -336,7 +336,7 @@ def test_the_digest_changes_with_every_field_of_effect_and_state(part: str) -> N
     [
         {"gate": "P1.G2"},
         {"environment": "production"},
-        {"request": "POST /promote/dpl_good"},
+        {"requests": ("POST /promote/dpl_good",)},
         {"will_not_undo": ()},
     ],
     ids=["gate", "environment", "request", "what stays"],
@@ -501,7 +501,7 @@ def test_a_permit_lets_through_the_one_request_that_its_gate_is_about(
 @pytest.mark.parametrize("request_", ["", "POST", "POST "])
 def test_a_gate_about_no_request_lets_none_through(journal: Journal, request_: str) -> None:
     """An ask that names no request gives a permit for nothing."""
-    permit = permit_of(open_gate(journal, make_ask(request=request_)))
+    permit = permit_of(open_gate(journal, make_ask(requests=(request_,))))
     with pytest.raises(PlanViolation, match="is not what gate"):
         permit.admit(sending())
     assert events(journal, "effect") == ["effect.intent"]

@@ -39,19 +39,20 @@ class Ask:
     state: dict[str, Any]  # what it was decided on, read from the platform
     will_not_undo: tuple[str, ...]
     typed_wanted: str  # the target's own name, as the platform gives it
-    request: str = ""  # the one request it may let through: verb and path, as "POST /v1/..."; empty: none
+    requests: tuple[str, ...] = ()  # what it may let through: verb and path, as "POST /v1/..."
 
     @property
     def digest(self) -> str:
         """Return the digest that an approval names: the effect and the state it was decided on."""
         return digest_of(
-            [self.gate, self.environment, self.request, self.effect, self.state, self.will_not_undo]
+            [self.gate, self.environment, self.requests, self.effect, self.state, self.will_not_undo]
         )
 
     def lets_through(self, sending: Sending) -> bool:
-        """Say whether a request is the one that was asked for; a prefix of the platform's address is its own matter."""
-        verb, _, path = self.request.partition(" ")
-        return bool(path) and sending.method == verb and sending.path.partition("?")[0].endswith(path)
+        """Say whether a request is one that was asked for; a prefix of the platform's address is its own matter."""
+        sent = sending.path.partition("?")[0]
+        named = (request.partition(" ") for request in self.requests)
+        return any(path and sending.method == verb and sent.endswith(path) for verb, _, path in named)
 
 
 @dataclass(frozen=True)
@@ -298,7 +299,7 @@ class Permit(Intent):
         """
         if not self.gate.ask.lets_through(sending):
             raise PlanViolation(
-                f"{sending.method} {sending.path} is not what gate {self.gate.ask.gate} is about ({self.gate.ask.request or 'no request'}).",
+                f"{sending.method} {sending.path} is not what gate {self.gate.ask.gate} is about ({' or '.join(self.gate.ask.requests) or 'no request'}).",
                 "Nothing was sent.",
                 "Run the cells from the top, in order: the gate is about what step 3 found.",
             )

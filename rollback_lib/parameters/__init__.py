@@ -27,7 +27,7 @@ from rollback_lib.parameters.platform import (
 )
 from rollback_lib.parameters.policy import Policy
 from rollback_lib.parameters.resolved import Resolved, resolve
-from rollback_lib.parameters.run import ENVIRONMENTS, PROCEDURE_PARAMETERS, RunParameters
+from rollback_lib.parameters.run import ENVIRONMENTS, PROCEDURE_PARAMETERS, Id, RunParameters
 from rollback_lib.parameters.secrets import SECRET_NAMES, Secrets
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Contacts",
     "Convex",
     "Flows",
+    "Id",
     "Layer",
     "Maintenance",
     "Page",

@@ -28,6 +28,7 @@ PROCEDURE_PARAMETERS = frozenset(
         "commit",  # procedure 2: the commit to push again
         "deployment",  # procedure 1: the deployment to go back to
         "method",  # procedure 1: rollback or promote
+        "undo",  # procedure 1: the run whose change is to be undone
         "snapshot",  # procedure 4: the snapshot that holds the previous value
         "variable",  # procedure 4: the environment variable
     }

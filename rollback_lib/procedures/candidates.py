@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -49,7 +49,11 @@ def went_live(deployment: Deployment) -> datetime | None:
 
 
 def find_suspect(
-    deployments: Sequence[Deployment], project: Project, issue_at: datetime, long_live: timedelta
+    deployments: Sequence[Deployment],
+    project: Project,
+    issue_at: datetime,
+    long_live: timedelta,
+    gone_back_to: Collection[str] = (),
 ) -> Suspect | None:
     """Find what was live when the issue began; None if nothing in the list was.
 
@@ -58,11 +62,18 @@ def find_suspect(
         project: For its last alias job, which says what a rollback or promotion changed since.
         issue_at: When the issue began.
         long_live: Live for longer than this before the issue: code is an unlikely cause.
+        gone_back_to: What this incident's own runs moved production to since: none of that was live when it began.
     """
     ours = [d for d in deployments if d.project_id in (None, project.id) and d.target == "production"]
     live = [d for d in ours if d.substate == "PROMOTED" and (went_live(d) or _NEVER) <= issue_at]
     by_alias = max(live, key=lambda d: went_live(d) or _NEVER, default=None)
-    since, deployment, notes = _by_last_job(ours, project, issue_at, by_alias)
+    job = project.last_alias_job
+    since: datetime | None
+    notes: tuple[str, ...]
+    if job is not None and job.from_id in gone_back_to:
+        since, deployment, notes = went_live(by_alias) if by_alias else None, by_alias, ()
+    else:
+        since, deployment, notes = _by_last_job(ours, project, issue_at, by_alias)
     if deployment is None:
         return None
     return Suspect(deployment, since, (*notes, *_doubts(deployment, since, issue_at, long_live)))

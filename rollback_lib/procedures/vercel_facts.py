@@ -41,11 +41,13 @@ class Stable:
     rate_before: float | None
     preview: str
     state: dict[str, str]  # what the gate's digest covers
+    undo_of: str = ""  # the run whose change is undone; empty: this is a rollback
 
     def __repr__(self) -> str:
         d = self.deployment
+        what = f"Undoes run {self.undo_of}, back to" if self.undo_of else "Last stable deployment"
         lines = [
-            f"Last stable deployment: {d.id}  {commit_text(d)}",
+            f"{what}: {d.id}  {commit_text(d)}",
             f"  created {d.created_at:%Y-%m-%d %H:%M} UTC by {d.commit_author or d.creator or 'unknown'}, live from {_at(went_live(d))}",
             f"  preview {self.preview}",
             f"Suspect: {self.suspect.deployment.id}  {commit_text(self.suspect.deployment)}, live from {_at(self.suspect.live_since)}",

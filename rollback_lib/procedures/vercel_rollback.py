@@ -15,31 +15,27 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from rollback_lib.consent.gates import Ask, Gate
 from rollback_lib.errors import BadParameters, CheckFailed, OutcomeUnknown, PlanViolation, RollbackError
 from rollback_lib.journal.attempts import effect_in_doubt
-from rollback_lib.model import Check, CheckStatus, GateId, Outcome, Pass
-from rollback_lib.parameters import RunParameters
+from rollback_lib.model import Check, CheckStatus, Outcome
+from rollback_lib.parameters import Id, RunParameters
 from rollback_lib.procedures.base import Procedure, step
-from rollback_lib.procedures.effects import Carrier, Effect, Patience, Seen
+from rollback_lib.procedures.effects import Carrier, Patience, Seen
 from rollback_lib.procedures.shown import Listing, Notice
 from rollback_lib.procedures.vercel_facts import (
     ROW,
     Moved,
     Stable,
-    commit_text,
     deployment_row,
     on_off,
     project_lines,
-    state_of,
-    will_not_undo,
 )
+from rollback_lib.procedures.vercel_move import Kind, Move
 from rollback_lib.procedures.vercel_search import Search
 from rollback_lib.procedures.vercel_watch import Watch
 from rollback_lib.providers.slack import escape
-from rollback_lib.providers.vercel import move_path
 
 __all__ = ["VercelParameters", "VercelRollback"]
 
@@ -47,10 +43,15 @@ __all__ = ["VercelParameters", "VercelRollback"]
 class VercelParameters(RunParameters):
     """The notebook's parameters."""
 
-    read_by: ClassVar[dict[str, str]] = {"deployment": "P1.S3", "issue_started_at": "P1.S3"}
+    read_by: ClassVar[dict[str, str]] = {
+        "deployment": "P1.S3",
+        "issue_started_at": "P1.S3",
+        "undo": "P1.S3",
+    }
 
     deployment: str = ""  # empty: the last stable one before the issue
-    method: Literal["rollback", "promote"] = "rollback"
+    method: Kind = "rollback"
+    undo: Id = ""  # a run whose change is to be undone; empty: a rollback
 
 
 @dataclass(repr=False, eq=False)
@@ -91,13 +92,15 @@ class VercelRollback(Procedure):
     def identify_stable_deployment(self) -> Stable:
         """Find the last stable deployment before the issue, or check the one that was asked for; changes nothing.
 
+        With the parameter `undo` it is what that run left, whatever was wrong with it.
+
         Raises:
             BadParameters: No time of the issue, no suspect, no candidate, or the one asked for is not fit.
             Unreachable: Vercel gave no usable answer.
 
         Plan: Procedure 1, step 3.
         """
-        return self._search.stable()
+        return self._search.undone() if self.session.parameters.undo else self._search.stable()
 
     def review(self, stable: Stable) -> Notice:
         """Ask a person to look at the deployment's own address; headless it is recorded as not reviewed.
@@ -138,12 +141,12 @@ class VercelRollback(Procedure):
 
     def _show_gate(self, stable: Stable) -> Notice:
         self._refuse_other(stable)
-        earlier = self._carrier.settle(self._effect(stable))
+        earlier = self._carrier.settle(self._move.effect(stable))
         if earlier is not None:
             return Notice(f"Gate P1.G1 was passed earlier in this run: {earlier.detail}.")
         reviewed = f"reviewed by a person: {'yes' if self._reviewed else 'no'}"
         return self.keeper.put(
-            self._ask(stable),
+            self._move.ask(stable),
             (
                 reviewed,
                 f"phones of the approvers: rollback status --phones -e {self.session.parameters.environment}",
@@ -164,12 +167,12 @@ class VercelRollback(Procedure):
         Plan: Procedure 1, step 4.
         """
         self._refuse_other(stable)
-        effect = self._effect(stable)
+        effect = self._move.effect(stable)
         found = self._carrier.settle(effect)
         if found is None:
             gate = self.keeper.opened("P1.G1")
             self._tell_begin(stable)
-            found = self._carrier.carry_out(effect, gate, partial(self._require_unmoved, gate, stable))
+            found = self._carrier.carry_out(effect, gate, partial(self._move.require_unmoved, gate, stable))
         self._tell_leads()
         first = next(self.journal.find("effect.sending", "P1.S4"))
         return Moved(
@@ -224,7 +227,7 @@ class VercelRollback(Procedure):
                 f"Production is on {stable.deployment.id}, but: "
                 + "; ".join(f"{c.title}: {c.seen} (wanted {c.wanted})" for c in failed)
                 + ".",
-                f"Production stays on {stable.deployment.id}{', pinned' if self._pins else ''}.",
+                f"Production stays on {stable.deployment.id}{', pinned' if self._move.pins else ''}.",
                 "Run this cell again to look once more. If it stays so, this deployment is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older deployment, or triage again.",
             )
         rows = tuple((c.id, c.title, c.status.value, c.seen, c.wanted) for c in checks)
@@ -244,7 +247,7 @@ class VercelRollback(Procedure):
 
     @cached_property
     def _watch(self) -> Watch:
-        return Watch(self.session, self.session.parameters.method)
+        return Watch(self.session, self._kinds)
 
     @cached_property
     def _carrier(self) -> Carrier:
@@ -255,9 +258,14 @@ class VercelRollback(Procedure):
             Patience(policy.observe_s, policy.poll_first_s, policy.poll_max_s, policy.effect_attempts),
         )
 
+    @cached_property
+    def _move(self) -> Move:
+        return Move(self.session, self._kinds, self._watch)
+
     @property
-    def _pins(self) -> bool:
-        return bool(self.session.parameters.method == "rollback")
+    def _kinds(self) -> tuple[Kind, ...]:
+        parameters = self.session.parameters
+        return ("promote", "rollback") if parameters.undo else (parameters.method,)
 
     @property
     def _reviewed(self) -> bool:
@@ -269,29 +277,6 @@ class VercelRollback(Procedure):
 
     # -- gate and effect
 
-    def _ask(self, stable: Stable) -> Ask:
-        project = self.session.clients.vercel.project()
-        target, method = stable.deployment.id, self.session.parameters.method
-        effect = {
-            "what": "instant rollback" if self._pins else "promote",
-            "project": f"{project.name} ({project.id})",
-            "from": str(project.production_id),
-            "to": f"{target} {commit_text(stable.deployment)}",
-            "looked at on its own address": stable.looked_at,
-            "incident": self.session.incident,
-            "run": self.journal.run,
-        }
-        return Ask(
-            gate=GateId("P1.G1"),
-            title=self.session.plan.step("P1.S4").title,
-            environment=self.session.parameters.environment,
-            effect=effect,
-            state=dict(state_of(project, stable.deployment)),
-            will_not_undo=will_not_undo(project, stable.deployment, pins=self._pins),
-            typed_wanted=project.name,
-            request=f"POST {move_path(method, project.id, target)}",
-        )
-
     def _refuse_other(self, stable: Stable) -> None:
         """Refuse anything but what step 3 found and wrote down: gate and approval are about that."""
         recorded = self.journal.last("step.done", "P1.S3")
@@ -301,30 +286,6 @@ class VercelRollback(Procedure):
                 "Nothing was sent.",
                 "Run the cell of procedure 1, step 3 again and use its result; for another deployment set the parameter deployment and begin a new run (new_run = True).",
             )
-
-    def _effect(self, stable: Stable) -> Effect:
-        target, vercel = stable.deployment.id, self.session.clients.vercel
-        reason = f"{self.session.incident} {self.session.parameters.reason}"
-
-        def send(permit: Pass) -> None:
-            if self._pins:
-                vercel.rollback(target, permit, reason)
-            else:
-                vercel.promote(target, permit)
-
-        return Effect(
-            name=f"{self.session.parameters.method} production to {target}",
-            step="P1.S4",
-            before={"live": stable.live, **stable.state},
-            inverse=f"promote {stable.live} in the Vercel dashboard (if refused: instant rollback to it, then promote a fresh build)",
-            send=send,
-            observe=partial(self._watch.observe, target),
-        )
-
-    def _require_unmoved(self, gate: Gate, stable: Stable) -> None:
-        vercel = self.session.clients.vercel
-        project, candidate = vercel.project(), vercel.deployment(stable.deployment.id)
-        gate.require_unmoved(state_of(project, candidate))
 
     # -- telling people
 
@@ -378,7 +339,7 @@ class VercelRollback(Procedure):
         """Ask Vercel what became of a rollback that was sent and not answered."""
         if self.effect_sent and self.journal.last("step.done", "P1.S3") is not None:
             with contextlib.suppress(OutcomeUnknown):  # on record as unknown
-                self._carrier.settle(self._effect(self.identify_stable_deployment()))
+                self._carrier.settle(self._move.effect(self.identify_stable_deployment()))
 
     def at_open(self) -> None:
         """Keep Sentry's view of the moment, which fades; beside the steps, so that none waits for it."""
@@ -404,7 +365,7 @@ class VercelRollback(Procedure):
     def _as_left(self) -> Check:
         title, wanted = (
             "Production still as this run left it",
-            f"{self._target} live" + (", auto-assign off" if self._pins else ""),
+            f"{self._target} live" + (", auto-assign off" if self._move.pins else ""),
         )
         try:
             project = self.session.clients.vercel.project()
@@ -412,7 +373,7 @@ class VercelRollback(Procedure):
             return Check("P1.PIN", title, CheckStatus.UNKNOWN, exc.happened, wanted, "Vercel project")
         live = self._watch.live_by_records(self._target, title)
         pin = f"auto-assign {on_off(project.auto_assign)}"
-        if live.status is not CheckStatus.PASSED or (self._pins and project.auto_assign is not False):
+        if live.status is not CheckStatus.PASSED or (self._move.pins and project.auto_assign is not False):
             status = CheckStatus.UNKNOWN if live.status is CheckStatus.UNKNOWN else CheckStatus.FAILED
             return Check("P1.PIN", title, status, f"{live.seen}; {pin}", wanted, live.source)
         return Check("P1.PIN", title, CheckStatus.PASSED, f"{live.seen}; {pin}", wanted, live.source)
@@ -423,7 +384,7 @@ class VercelRollback(Procedure):
             "post-rollback checklist of the plan",
             f"post-mortem within {self._postmortem_h} hours",
         ]
-        if self._pins:
+        if self._move.pins:
             lines.insert(
                 0, "production is pinned: new builds stay staged until a different, fixed build is promoted"
             )
@@ -444,7 +405,7 @@ class VercelRollback(Procedure):
             )
         if self.journal.last("effect.done", "P1.S4") is None:
             return "Production is as it was: what this run sent was refused.", "Nothing to undo."
-        return f"Production was left on {self._target}{', pinned' if self._pins else ''}.", undo
+        return f"Production was left on {self._target}{', pinned' if self._move.pins else ''}.", undo
 
     def log_row(self, outcome: Outcome) -> dict[str, str]:
         """Fill the plan's rollback-log columns."""
@@ -459,7 +420,7 @@ class VercelRollback(Procedure):
             next(self.journal.find("run.opened")).at[:10],
             parameters.environment.capitalize(),
             parameters.reason or "not said",
-            procedure.method,
+            f"{procedure.method} (undo of {parameters.undo})" if parameters.undo else procedure.method,
             self.duration_text(),
             "None",
             self.session.operator.name,

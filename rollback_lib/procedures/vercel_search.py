@@ -19,6 +19,7 @@ from rollback_lib.model import Check, CheckStatus, DeploymentId
 from rollback_lib.procedures.candidates import Candidate, Suspect, find_suspect, refusal, stable_candidates
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.vercel_facts import Stable, state_of
+from rollback_lib.procedures.vercel_undo import Undone, tried_before, what_was_done
 from rollback_lib.providers.app import HealthReading, PageReading
 from rollback_lib.providers.sentry import RatePoint
 from rollback_lib.providers.vercel import Deployment, Project
@@ -77,6 +78,43 @@ class Search:
             state=state_of(project, deployment),
         )
 
+    def undone(self) -> Stable:
+        """Look at what the run that is to be undone left, and whether production is still where it put it.
+
+        Raises:
+            BadParameters: Nothing that can be undone, production has moved since, or what it left is gone.
+            Unreachable: Vercel gave no usable answer.
+        """
+        done = what_was_done(self.session, self.session.parameters.undo)
+        vercel = self.session.clients.vercel
+        project, left, target = vercel.project(), vercel.deployment(done.left), vercel.deployment(done.target)
+        trouble = _why_no_undo(done, project, left)
+        if trouble:
+            raise BadParameters(
+                f"Run {done.run} cannot be undone: {trouble}.",
+                _UNCHANGED,
+                "Look at the list of deployments; to move production to another one, begin a rollback with the parameter deployment.",
+            )
+        probes = self._probe(left)
+        bad = [probe for probe in probes if probe.status is CheckStatus.FAILED]
+        notes = tuple(f"{left.id} is bad on its own address: {probe.title}: {probe.seen}" for probe in bad)
+        for note in notes:
+            self.session.warn(f"undoing brings back what was rolled back: {note}")
+        return Stable(
+            deployment=left,
+            suspect=Suspect(target, done.at, (f"live since run {done.run}",)),
+            live=target.id,
+            issue_at=done.at,
+            issue_from=f"when run {done.run} moved production",
+            undone=(),
+            notes=notes,
+            probes=probes,
+            rate_before=self._rate_before(),
+            preview=self.session.clients.app.preview_url(left.url),
+            state=state_of(project, left),
+            undo_of=done.run,
+        )
+
     def _issue_began(self) -> tuple[datetime, str]:
         given = self.session.parameters.issue_started_at
         if given:
@@ -110,7 +148,7 @@ class Search:
 
     def _suspect(self, project: Project, issue_at: datetime) -> Suspect:
         long_live = timedelta(hours=self.session.resolved.policy.suspect_live_long_h)
-        found = find_suspect(self.deployments(), project, issue_at, long_live)
+        found = find_suspect(self.deployments(), project, issue_at, long_live, tried_before(self.session))
         if found is None:
             raise BadParameters(
                 f"No production deployment was live at {to_iso(issue_at)}, when the issue began.",
@@ -134,6 +172,7 @@ class Search:
                     f"Choose another: {fit}.",
                 )
             return asked
+        found = self._not_tried(found)
         if not found:
             raise BadParameters(
                 f"No deployment can be gone back to: none before the suspect {suspect.deployment.id} is READY, was in production and is eligible.",
@@ -141,6 +180,16 @@ class Search:
                 "Roll forward: fix and deploy, or build an older commit again. Check issue_started_at first.",
             )
         return found
+
+    def _not_tried(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Pass over what this incident's other runs went back to already; whoever wants it again names it."""
+        tried = tried_before(self.session)
+        for candidate in candidates:
+            run = tried.get(candidate.deployment.id)
+            if run is not None:
+                told = f"{candidate.deployment.id} is passed over: run {run} of this incident went back to it already"
+                self.session.warn(told)
+        return tuple(candidate for candidate in candidates if candidate.deployment.id not in tried)
 
     def _why_not(self, wanted: str, suspect: Suspect, project: Project) -> str:
         known = next((d for d in self.deployments() if d.id == wanted), None)
@@ -236,3 +285,16 @@ class Search:
             self.session.warn(f"the error rate before the rollback could not be read: {reading}")
             return None
         return reading.rate if reading.count >= policy.min_requests else None
+
+
+def _why_no_undo(done: Undone, project: Project, left: Deployment) -> str:
+    reasons = (
+        (done.project != project.id, f"it moved project {done.project}, this is {project.id}"),
+        (
+            project.production_id != done.target,
+            f"production is not on {done.target} any more but on {project.production_id}: undoing would overrun what was done since",
+        ),
+        (left.deleted, f"{left.id}, which it left, is deleted"),
+        (left.state != "READY", f"{left.id}, which it left, is {left.state}, not READY"),
+    )
+    return next((reason for applies, reason in reasons if applies), "")

@@ -37,7 +37,7 @@ class Watch:
     """Looks at production for one run."""
 
     session: Session
-    method: str  # rollback or promote
+    moves: tuple[str, ...]  # the kinds of job that may be ours: rollback, promote
 
     def observe(self, target: str, since: datetime) -> Observation:
         """Ask Vercel whether the job that may have been sent since then is there.
@@ -50,7 +50,7 @@ class Watch:
         earliest = since - timedelta(seconds=self.session.resolved.policy.clock_skew_s)
         if job is None or job.requested_at is None or job.requested_at < earliest:
             return _without_job(project, target)
-        if job.to_id != target or job.type != self.method:
+        if job.to_id != target or job.type not in self.moves:
             live = f"live: {project.production_id}"
             return Observation(
                 Seen.UNCLEAR,

@@ -1,0 +1,190 @@
+"""Going back once more, and going forward again: a second rollback in one incident, and the undo of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import FakeClock
+from rehearsal import Rehearsal
+
+from rollback_lib.errors import BadParameters, CheckFailed, NotApplied, RollbackError
+from rollback_lib.procedures import VercelRollback
+from rollback_lib.simulator import Broken, Fault, WorldSpec
+
+
+@pytest.fixture
+def company(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Rehearsal:
+    found = Rehearsal(tmp_path, clock)
+    monkeypatch.setenv("ROLLBACK_HOME", str(found.home))
+    return found
+
+
+def to_gate(rollback: VercelRollback):
+    rollback.access_dashboard()
+    rollback.go_to_deployments()
+    stable = rollback.identify_stable_deployment()
+    rollback.gate("P1.G1", stable)
+    return stable
+
+
+def moved(rollback: VercelRollback):
+    stable = to_gate(rollback)
+    rollback.monitor(rollback.move_production(stable))
+    return stable
+
+
+def all_cells(rollback: VercelRollback) -> str:
+    """Run to the end; return the outcome."""
+    stable = moved(rollback)
+    try:
+        rollback.verify(stable)
+        rollback.close()
+    except CheckFailed:
+        if rollback.journal.last("run.closed") is None:
+            raise
+    return str(_outcome(rollback)["outcome"])
+
+
+def _outcome(rollback: VercelRollback) -> dict:
+    return json.loads((rollback.folder / "record.json").read_text(encoding="utf-8"))["outcome"]
+
+
+def done_and_left(company: Rehearsal, **given) -> VercelRollback:
+    rollback = company.open(**given)
+    all_cells(rollback)
+    company.restart(rollback)
+    return rollback
+
+
+def test_second_rollback_in_the_incident_goes_further_back(company: Rehearsal):
+    """The first candidate is bad too: the next run passes it over, with the reason, and heals production."""
+    company.begin(WorldSpec(broken=Broken(also_broken=1)))
+    first = company.open(deployment=company.role("stable"))
+    stable = moved(first)
+    with pytest.raises(CheckFailed):
+        first.verify(stable)
+    first.abort("it is bad too")
+    company.restart(first)
+
+    second = company.open(incident=first.session.incident)
+    assert all_cells(second) == "verified"
+    target = second.identify_stable_deployment().deployment
+    assert target.id == company.world.expected_target() != stable.deployment.id
+    assert len(company.sent("/rollback/")) == 2
+
+
+def test_third_rollback_does_not_return_to_what_failed_first(company: Rehearsal):
+    """A and B were tried in this incident: neither is offered again; named on purpose, it may be."""
+    first = done_and_left(company)
+    second = done_and_left(company, incident=first.session.incident)
+    a, b = (run.identify_stable_deployment().deployment.id for run in (first, second))
+    third = company.open(incident=first.session.incident)
+    stable = to_gate(third)
+    assert stable.deployment.id not in (a, b)
+    assert stable.suspect.deployment.id == company.role("bad")
+    warned = [line.data["text"] for line in company.lines(third) if line.event == "warning"]
+    assert any(a in text and first.journal.run in text for text in warned)
+    company.restart(third)
+    named = company.open(incident=first.session.incident, deployment=a)
+    assert to_gate(named).deployment.id == a
+
+
+def test_undo_promotes_what_was_left_and_ends_the_pin(company: Rehearsal):
+    """A run of its own, with its own gate and record; production is back on what the first run left."""
+    first = done_and_left(company)
+    undo = company.open(undo=first.journal.run, incident=first.session.incident)
+    stable = to_gate(undo)
+    assert stable.deployment.id == company.role("bad")
+    assert f"Undoes run {first.journal.run}" in repr(stable)
+    undo.monitor(undo.move_production(stable))
+    assert company.live() == {company.role("bad")}
+    assert company.world.outcome_view().auto_assign is True
+    assert [entry.path.partition("?")[0].split("/")[4] for entry in company.sent("/dpl_")] == [
+        "rollback",
+        "promote",
+    ]
+    with pytest.raises(CheckFailed):
+        undo.verify(stable)  # it was rolled back for a reason
+    undo.abort("seen enough")
+    assert _outcome(undo)["log"]["Method"].endswith(f"(undo of {first.journal.run})")
+
+
+@pytest.mark.parametrize("status", ["409", "422"])
+def test_undo_of_what_vercel_does_not_promote_again_goes_by_rollback_and_says_pinned(
+    company: Rehearsal, status: str
+):
+    """Refused because it was promoted before: the second request of the same gate moves production; the pin stays."""
+    company.begin(WorldSpec(promote_again=status))
+    first = done_and_left(company)
+    undo = company.open(undo=first.journal.run)
+    stable = to_gate(undo)
+    undo.monitor(undo.move_production(stable))
+    assert company.live() == {company.role("bad")}
+    assert company.world.outcome_view().auto_assign is False
+    assert [entry.applied for entry in company.sent("/promote/")] == [False]
+    assert len(company.sent("/rollback/")) == 2
+    undo.abort("look")
+    assert "pinned" in _outcome(undo)["state"]
+
+
+def test_undo_refused_for_another_reason_is_not_tried_by_the_other_request(company: Rehearsal):
+    """No permission to promote: nothing else is tried."""
+    first = done_and_left(company)
+    company.world.faults.add((Fault(service="vercel", kind="deny", method="POST", path="*/promote/*"),))
+    undo = company.open(undo=first.journal.run)
+    stable = to_gate(undo)
+    with pytest.raises(NotApplied):
+        undo.move_production(stable)
+    assert len(company.sent("/rollback/")) == 1
+    assert company.live() == {first.identify_stable_deployment().deployment.id}
+
+
+def test_undo_of_an_undo_goes_back_again(company: Rehearsal):
+    """What was done last is undone, whatever it was."""
+    first = done_and_left(company)
+    undo = company.open(undo=first.journal.run)
+    moved(undo)
+    undo.abort("wrong after all")
+    company.restart(undo)
+    again = company.open(undo=undo.journal.run)
+    assert all_cells(again) in ("verified", "completed_unverified")
+    assert company.live() == {first.identify_stable_deployment().deployment.id}
+
+
+def test_undo_is_refused_when_production_has_moved_since(company: Rehearsal):
+    """A colleague has promoted a fix: undoing would overrun it."""
+    first = done_and_left(company)
+    company.world.hosting.promote(company.role("hotfix"), by="dee", at_ms=company.world.now_ms())
+    company.clock.advance(10)
+    company.world.advance()
+    undo = company.open(undo=first.journal.run)
+    undo.access_dashboard()
+    undo.go_to_deployments()
+    with pytest.raises(BadParameters, match=r"not on .* any more"):
+        undo.identify_stable_deployment()
+    assert company.live() == {company.role("hotfix")}
+
+
+def test_undo_of_a_run_that_changed_nothing_is_refused(company: Rehearsal):
+    """There is nothing to undo."""
+    first = company.open(confirm="")
+    to_gate(first)
+    first.abort("not needed")
+    company.restart(first)
+    undo = company.open(undo=first.journal.run)
+    undo.access_dashboard()
+    undo.go_to_deployments()
+    with pytest.raises(BadParameters, match="changed nothing"):
+        undo.identify_stable_deployment()
+
+
+@pytest.mark.parametrize("name", ["P1-20990101-000000-ffff", "nonsense"])
+def test_undo_of_an_unknown_run_is_refused_by_name(company: Rehearsal, name: str):
+    """The newest ones are listed."""
+    undo = company.open(undo=name)
+    undo.access_dashboard()
+    undo.go_to_deployments()
+    with pytest.raises(RollbackError, match="no run is named"):
+        undo.identify_stable_deployment()
