@@ -34,6 +34,8 @@ GIVEN = {
     "confirm": "derrimut-platform",
 }
 
+QUIET = {"heartbeat_s": 600, "lease_ttl_s": 3600}  # the heart beats in real time; these clocks stand still
+
 
 class Rehearsal:
     """A company, a project folder, and runs of procedure 1."""
@@ -58,7 +60,10 @@ class Rehearsal:
 
     def open(self, **given: Any) -> VercelRollback:
         """Open the notebook's procedure with headless parameters."""
-        return VercelRollback.open({**GIVEN, **given}, clock=self.clock, transport=self.transport)
+        policy = {**QUIET, **given.pop("policy", {})}
+        return VercelRollback.open(
+            {**GIVEN, "policy": policy, **given}, clock=self.clock, transport=self.transport
+        )
 
     def role(self, name: str) -> str:
         """Return a deployment of the company by its part in the past: bad, stable, hotfix, ..."""
@@ -87,6 +92,8 @@ class Rehearsal:
     def restart(rollback: VercelRollback) -> None:
         """Let go of the run, as a kernel that ends does."""
         rollback.before_seal()
+        assert rollback.heartbeat is not None
+        rollback.heartbeat.stop()
         rollback.journal.release()
 
 

@@ -302,12 +302,7 @@ class Intent:
             PlanViolation: The request does more than this pass allows; nothing leaves.
             JournalError: The line is not on disk; nothing leaves.
         """
-        if _STRENGTH[sending.request_class] > _STRENGTH[self.request_class]:
-            raise PlanViolation(
-                f"{sending.method} {sending.path} changes production, but was sent with leave for harmless requests only ({self.name}).",
-                "Nothing was sent.",
-                "This is a mistake in the runbook, not yours: report it, and act by the platform's own dashboard.",
-            )
+        _refuse_stronger(self.request_class, sending, self.name)
         self.attempts += 1
         self._note("sending", _sent(sending) | {"attempt": self.attempts})
 
@@ -328,9 +323,39 @@ class Intent:
         """Write down that nobody can say whether it has happened."""
         self._note("unknown", {"reason": reason})
 
+    def renewal(self) -> Renewal:
+        """Return the pass for doing the same again and again, which says nothing new and is not written down."""
+        return Renewal()
+
     def _note(self, what: str, data: dict[str, Any]) -> Line:
         return self.journal.append(
             f"{self.request_class.value}.{what}", step=self.step, data={"name": self.name} | data
+        )
+
+
+class Renewal:
+    """The pass for renewing what an intent began; harmless requests only."""
+
+    request_class: RequestClass = RequestClass.PREPARE
+
+    def admit(self, sending: Sending) -> None:
+        """Let a harmless request pass.
+
+        Raises:
+            PlanViolation: The request does more; nothing leaves.
+        """
+        _refuse_stronger(self.request_class, sending, "a renewal")
+
+    def answered(self, sending: Sending, answer: Answer) -> None:
+        """Keep nothing: the beginning and the end are on record."""
+
+
+def _refuse_stronger(allowed: RequestClass, sending: Sending, name: str) -> None:
+    if _STRENGTH[sending.request_class] > _STRENGTH[allowed]:
+        raise PlanViolation(
+            f"{sending.method} {sending.path} changes production, but was sent with leave for harmless requests only ({name}).",
+            "Nothing was sent.",
+            "This is a mistake in the runbook, not yours: report it, and act by the platform's own dashboard.",
         )
 
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -32,6 +33,7 @@ class Thread:
     clock: Clock
     update_every_min: int | None  # None: no updates are promised
     warnings: list[str] = field(default_factory=list)
+    _guard: threading.RLock = field(default_factory=threading.RLock)  # the heartbeat speaks here too
     _tried: datetime | None = None  # when an update was last tried, whatever came of it
 
     def say(self, name: str, text: str, *, in_thread: bool = True) -> Posted | None:
@@ -40,6 +42,10 @@ class Thread:
         Raises:
             JournalError: The intent could not be written down; nothing was sent.
         """
+        with self._guard:
+            return self._say(name, text, in_thread)
+
+    def _say(self, name: str, text: str, in_thread: bool) -> Posted | None:
         earlier = posted_before(self.journal, f"message {name}")
         if earlier is not None or self._carried_by_webhook(name):
             return earlier
@@ -69,14 +75,15 @@ class Thread:
         Raises:
             JournalError: The intent could not be written down; nothing was sent.
         """
-        now, last = self.clock.now(), self._last_said()
-        if (
-            last is not None
-            and self.update_every_min is not None
-            and now - last >= timedelta(minutes=self.update_every_min)
-        ):
-            self._tried = now
-            self.say(f"update at {now:%Y-%m-%d %H:%M:%S}", text)
+        with self._guard:
+            now, last = self.clock.now(), self._last_said()
+            if (
+                last is not None
+                and self.update_every_min is not None
+                and now - last >= timedelta(minutes=self.update_every_min)
+            ):
+                self._tried = now
+                self.say(f"update at {now:%Y-%m-%d %H:%M:%S}", text)
 
     @property
     def root(self) -> Posted | None:

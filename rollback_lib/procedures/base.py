@@ -11,7 +11,8 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cached_property
 from getpass import getpass
 from pathlib import Path
@@ -26,9 +27,11 @@ from rollback_lib.errors import (
     RollbackError,
 )
 from rollback_lib.http import Transport
+from rollback_lib.messages.deadman import DeadMan
 from rollback_lib.messages.thread import Thread
 from rollback_lib.parameters import RunParameters, notebook_cells, resolve
 from rollback_lib.plan import load_plan
+from rollback_lib.procedures.daemon import Heartbeat
 from rollback_lib.procedures.ending import Ending
 from rollback_lib.procedures.gating import GateKeeper
 from rollback_lib.procedures.opening import last_drill, open_journal, refuse_criterion, unfinished
@@ -62,6 +65,7 @@ def step(step_id: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 class Procedure(Ending):
     """Base of the procedures; subclasses have one method a plan step."""
 
+    _told: set[str] = field(default_factory=set)
     parameters_model: ClassVar[type[RunParameters]]
     effect_steps: ClassVar[frozenset[str]]  # those that change production
     needs: ClassVar[tuple[str, ...]]  # secrets without which it does not open
@@ -104,10 +108,51 @@ class Procedure(Ending):
             Session(plan, resolved, clients, journal, incident, resolved.operator, thread, clock, store)
         )
         procedure.at_open()
+        procedure.begin_heartbeat()
         for text in unfinished(resolved, cls.number, journal.run):
             procedure.session.warn(text)
         show(procedure)
         return procedure
+
+    def begin_heartbeat(self) -> None:
+        """Keep alive, beside the cells, what has to happen also while a person reads: updates and the dead-man notice."""
+        session = self.session
+        every = session.plan.update_every_min
+        beats: list[Callable[[], None]] = []
+        if every is not None:
+            self.dead_man = DeadMan(
+                session.clients.slack,
+                self.journal,
+                session.thread,
+                session.clock,
+                timedelta(minutes=every),
+                self._silence,
+            )
+            beats = [lambda: session.thread.update_if_due(self._where_it_stands()), self.dead_man.beat]
+        self.heartbeat = Heartbeat(session.resolved.policy.heartbeat_s, beats, self._beat_failed)
+        self.heartbeat.start()
+
+    def _beat_failed(self, exc: RollbackError) -> None:
+        if exc.happened not in self._told:
+            self._told.add(exc.happened)
+            self.journal.append("warning", data={"text": f"beside the cells: {exc.happened}"})
+
+    def _where_it_stands(self) -> str:
+        """Say which step the run is at."""
+        begun = self.journal.last("step.started")
+        if begun is None:
+            return "Rollback: no step has begun yet."
+        how = "done" if self._line("step.done", begun.step or "") is not None else "begun, not done"
+        since = datetime.fromisoformat(begun.at)
+        return f"Rollback: {begun.step} {begun.data['title']}: {how} (since {since:%H:%M} UTC)."
+
+    def _silence(self, last: datetime) -> str:
+        """Say what people should know when nothing is heard of this run any more."""
+        environment = self.session.parameters.environment
+        return (
+            f"⏰ Nothing was heard of the rollback on {environment} since {last:%H:%M} UTC; its operator was {self.session.operator.name}. "
+            f"{self._where_it_stands()} Somebody look at production, then: rollback status -e {environment}"
+        )
 
     @abstractmethod
     def at_open(self) -> None:

@@ -27,7 +27,9 @@ from rollback_lib.errors import (
 from rollback_lib.evidence.record import seal_run
 from rollback_lib.journal import Journal, Line
 from rollback_lib.journal.attempts import effect_in_doubt
+from rollback_lib.messages.deadman import DeadMan
 from rollback_lib.model import Check, CheckStatus, Outcome
+from rollback_lib.procedures.daemon import Heartbeat
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Listing, Notice, show
 from rollback_lib.providers.slack import escape
@@ -42,6 +44,8 @@ class Ending(ABC):
     session: Session
 
     number: ClassVar[int]  # the plan's number of the procedure
+    heartbeat: Heartbeat | None = None  # beats from open on, until the run has ended
+    dead_man: DeadMan | None = None
 
     # -- the run
 
@@ -71,6 +75,13 @@ class Ending(ABC):
 
     def _line(self, event: str, step_id: str) -> Line | None:
         return self.journal.last(event, step_id)
+
+    def end_heartbeat(self) -> None:
+        """Stop what goes on beside the cells, and take the dead-man notice back: the run says itself how it stands."""
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
+        if self.dead_man is not None:
+            self.dead_man.end()
 
     # -- stopped
 
@@ -110,6 +121,8 @@ class Ending(ABC):
         self._provisional(f"⏹ Rollback stopped by {signal_name}", outcome, error)
 
     def _provisional(self, said: str, outcome: Outcome, error: RollbackError) -> None:
+        if self.session.parameters.mode == "headless":
+            self.end_heartbeat()  # nobody goes on in this process
         if self.session.thread.said("alert"):
             tries = sum(1 for _ in self.journal.find("run.provisional")) + 1
             self.session.thread.say(
@@ -188,6 +201,7 @@ class Ending(ABC):
             "undo": undo,
             "log": log,
         }
+        self.end_heartbeat()
         closing = self.journal.append("run.closing", data=data)
         if self.is_known:
             self.session.thread.say(
