@@ -39,9 +39,10 @@ def write_run(
     return folder
 
 
-def chosen(archive: Archive, procedure: int = 1, **parameters: Any) -> Identity:
-    """Decide for an interactive notebook in production, unless told otherwise."""
-    return choose(archive, RunParameters(**({"environment": "production"} | parameters)), procedure, BEGAN)
+def chosen(archive: Archive, procedure: int = 1, left: str = "", **parameters: Any) -> Identity:
+    """Decide for an interactive notebook in production, unless told otherwise; `left` is the run that new_run began."""
+    given = RunParameters(**({"environment": "production"} | parameters))
+    return choose(archive, given, procedure, BEGAN, lambda found: found.run == left)
 
 
 def tree(archive: Archive) -> list[tuple[str, int]]:
@@ -159,6 +160,26 @@ def test_a_new_run_asked_for_is_begun_beside_an_open_one(archive: Archive) -> No
     assert found.is_new
     assert found.run != "P1-20261123-215000-aaaa"
     assert tree(archive) == before
+
+
+def test_new_run_left_on_goes_on_with_the_run_that_it_began(archive: Archive) -> None:
+    """The kernel was restarted with new_run = True still in the cell: no third run."""
+    write_run(archive, "P1-20261123-215000-aaaa")
+    left = write_run(archive, "P1-20261123-215100-bbbb")
+    found = chosen(archive, incident=INCIDENT, new_run=True, left=left.name)
+    assert (found.run, found.is_new) == (left.name, False)
+
+
+def test_new_run_of_another_incident_is_begun(archive: Archive) -> None:
+    """What new_run began for one incident is not gone on with in another."""
+    left = write_run(archive, "P1-20261123-215100-bbbb")
+    assert chosen(archive, incident="INC-OTHER", new_run=True, left=left.name).is_new
+
+
+def test_new_run_whose_run_is_closed_begins_another(archive: Archive) -> None:
+    """It was ended: what is asked for now is another one."""
+    left = write_run(archive, "P1-20261123-215100-bbbb", closed=True)
+    assert chosen(archive, incident=INCIDENT, new_run=True, left=left.name).is_new
 
 
 def test_a_new_run_in_production_needs_its_incident_too(archive: Archive) -> None:

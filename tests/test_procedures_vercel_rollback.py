@@ -673,3 +673,15 @@ def test_gate_closed_by_a_parameter_says_to_run_the_parameters_again(company: Re
     with pytest.raises(GateClosed) as caught:
         rollback.move_production(stable)
     assert "parameters cell" in caught.value.next_step
+
+
+def test_new_run_left_on_after_a_restart_goes_on_and_sends_nothing_twice(company: Rehearsal):
+    """Run All with new_run = True still in the cell: the run that it began goes on; with other parameters another begins."""
+    first = company.open(mode="interactive", new_run=True)
+    first.access_dashboard()
+    company.restart(first)
+    again = company.open(mode="interactive", new_run=True)
+    assert again.journal.run == first.journal.run
+    company.restart(again)
+    other = company.open(mode="interactive", new_run=True, reason="Something else is broken")
+    assert other.journal.run != first.journal.run

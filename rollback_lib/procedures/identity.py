@@ -3,6 +3,8 @@
 - No incident and run given: the one open run of this procedure and environment goes on, else one begins.
 - A headless drill without a run begins a new one, and nobody goes on with it unasked; production insists on an incident.
 - A closed run is refused, and an incident whose run is closed too, unless a new one is asked for.
+- `new_run` that was left on goes on with the run that it began, as long as nothing else was changed: a kernel that is
+  restarted must not begin a third one.
 - A run named and a new one asked for contradict each other: refused.
 - Nothing is written until the answer is known.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -36,8 +39,21 @@ class Identity:
     is_new: bool
 
 
-def choose(archive: Archive, parameters: RunParameters, procedure: int, now: datetime) -> Identity:
+def choose(
+    archive: Archive,
+    parameters: RunParameters,
+    procedure: int,
+    now: datetime,
+    goes_on: Callable[[RunFolder], bool],
+) -> Identity:
     """Decide which run to continue or begin.
+
+    Args:
+        archive: Where runs are.
+        parameters: What the notebook was given.
+        procedure: The plan's number.
+        now: The current instant.
+        goes_on: Says whether a run was begun with `new_run` and could go on with these parameters.
 
     Raises:
         BadParameters: Nothing fits, or more than one does; nothing was written or sent.
@@ -55,6 +71,10 @@ def choose(archive: Archive, parameters: RunParameters, procedure: int, now: dat
         if open_run is not None:
             return _continue(open_run)
         _refuse_a_second_run(archive, parameters, procedure)
+    if parameters.new_run and not _headless_drill(parameters.environment, parameters.mode):
+        begun = next((run for run in _open_ones(archive, parameters, procedure) if goes_on(run)), None)
+        if begun is not None:
+            return _continue(begun)
     return _begin(archive, parameters, procedure, now)
 
 
@@ -71,12 +91,6 @@ def _given(archive: Archive, parameters: RunParameters, procedure: int) -> Ident
             f"run {parameters.run} cannot be read: {found.broken}.",
             _SAFE,
             "Keep its folder as it is, look at the platform yourself, and begin a new run (empty run, new_run = True).",
-        )
-    if found.broken:
-        raise BadParameters(
-            f"run {found.run} cannot be read: {found.broken}.",
-            _SAFE,
-            "Keep its folder as it is, empty the parameter run and set new_run = True to begin another.",
         )
     if parameters.incident and found.incident != parameters.incident:
         raise BadParameters(
@@ -99,19 +113,24 @@ def _given(archive: Archive, parameters: RunParameters, procedure: int) -> Ident
     return _continue(found)
 
 
-def _the_open_one(archive: Archive, parameters: RunParameters, procedure: int) -> RunFolder | None:
-    found = [
+def _open_ones(archive: Archive, parameters: RunParameters, procedure: int) -> list[RunFolder]:
+    """List what may be gone on with unasked, newest first."""
+    return [
         run
         for run in archive.open_runs(procedure, parameters.environment)
         if (not parameters.incident or run.incident == parameters.incident)
         and not _headless_drill(run.environment, run.mode)
     ]
+
+
+def _the_open_one(archive: Archive, parameters: RunParameters, procedure: int) -> RunFolder | None:
+    found = _open_ones(archive, parameters, procedure)
     if len(found) > 1:
         listed = ", ".join(f"{run.run} ({run.incident})" for run in found)
         raise BadParameters(
             f"More than one run of procedure {procedure} is open in {parameters.environment}: {listed}.",
             _SAFE,
-            "Set run to the one to go on with, or new_run = True for another.",
+            "Set run to the one to go on with, end the others (rollback abort RUN --reason ...), or set new_run = True for another.",
         )
     return found[0] if found else None
 

@@ -8,14 +8,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from rollback_lib.clock import Clock
 from rollback_lib.consent.policy import criterion_refusals
 from rollback_lib.errors import BadParameters
-from rollback_lib.evidence.archive import Archive
-from rollback_lib.journal import FILE_NAME, Journal, read_journal
+from rollback_lib.evidence.archive import Archive, RunFolder
+from rollback_lib.journal import FILE_NAME, Journal, Line, read_journal
 from rollback_lib.model import IncidentId, Severity, digest_of
 from rollback_lib.parameters import Resolved
 from rollback_lib.plan import Plan
@@ -83,7 +84,9 @@ def open_journal(number: int, resolved: Resolved, plan: Plan, clock: Clock) -> t
     """
     parameters = resolved.parameters
     archive = Archive(resolved.archive_root)
-    identity = choose(archive, parameters, number, clock.now())
+    identity = choose(
+        archive, parameters, number, clock.now(), partial(_is_the_one_that_new_run_began, resolved)
+    )
     make = Journal.begin if identity.is_new else Journal.resume
     journal = make(
         identity.folder, identity.run, by=parameters.operator, clock=clock, redactor=resolved.secrets.redactor
@@ -128,25 +131,17 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
-def _refuse_other_parameters(journal: Journal, resolved: Resolved) -> dict[str, Any]:
-    """Return what was filled in since the run was begun; refuse what was changed.
+def _is_the_one_that_new_run_began(resolved: Resolved, found: RunFolder) -> bool:
+    lines = read_journal(found.folder / FILE_NAME).lines
+    if not lines or lines[0].data["parameters"].get("new_run") is not True:
+        return False
+    _, changed = _compared(lines, resolved)
+    return not changed
 
-    An empty parameter may be filled in as long as nothing was sent, and another operator may go on.
-    """
-    before: dict[str, Any] = {}
-    for line in journal.lines:
-        if line.event == "run.opened":
-            before |= line.data["parameters"]
-        elif line.event == "run.continued":
-            before |= line.data["filled"]
-    now = resolved.public()
-    differing = {name: now[name] for name in _decisive(now) if before.get(name) != now[name]}
-    sent = journal.last("effect.sending") is not None
-    read = {
-        name for name, step in type(resolved.parameters).read_by.items() if journal.last("step.done", step)
-    }
-    fixed = {name for name in differing if before.get(name) or sent or name in read}
-    changed = sorted(fixed - {"operator"})
+
+def _refuse_other_parameters(journal: Journal, resolved: Resolved) -> dict[str, Any]:
+    """Return what was filled in since the run was begun; refuse what was changed."""
+    filled, changed = _compared(journal.lines, resolved)
     if changed:
         run = journal.run
         journal.release()
@@ -155,7 +150,27 @@ def _refuse_other_parameters(journal: Journal, resolved: Resolved) -> dict[str, 
             "Nothing was sent; the run is as it was.",
             "Put the parameters back to go on with it, or set new_run = True to begin another run.",
         )
-    return differing
+    return filled
+
+
+def _compared(lines: tuple[Line, ...], resolved: Resolved) -> tuple[dict[str, Any], list[str]]:
+    """Return what was filled in since a run was begun, and the names of what was changed.
+
+    An empty parameter may be filled in as long as nothing was sent, and another operator may go on.
+    """
+    before: dict[str, Any] = {}
+    for line in lines:
+        if line.event == "run.opened":
+            before |= line.data["parameters"]
+        elif line.event == "run.continued":
+            before |= line.data["filled"]
+    now = resolved.public()
+    differing = {name: now[name] for name in _decisive(now) if before.get(name) != now[name]}
+    sent = any(line.event == "effect.sending" for line in lines)
+    done = {line.step for line in lines if line.event == "step.done"}
+    read = {name for name, step in type(resolved.parameters).read_by.items() if step in done}
+    fixed = {name for name in differing if before.get(name) or sent or name in read}
+    return differing, sorted(fixed - {"operator"})
 
 
 def _refuse_other_plan(journal: Journal, plan: Plan) -> None:
