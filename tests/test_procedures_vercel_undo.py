@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rehearsal import Rehearsal
 
 from rollback_lib.errors import BadParameters, CheckFailed, NotApplied, RollbackError
 from rollback_lib.procedures import VercelRollback
+from rollback_lib.procedures.vercel_undo import tried_before
 from rollback_lib.simulator import Broken, Fault, WorldSpec
 
 
@@ -89,6 +91,19 @@ def test_third_rollback_does_not_return_to_what_failed_first(company: Rehearsal)
     company.restart(third)
     named = company.open(incident=first.session.incident, deployment=a)
     assert to_gate(named).deployment.id == a
+
+
+def test_runs_against_another_address_do_not_count(company: Rehearsal):
+    """Drills of one minute share an incident, not a company: what another world's run did says nothing here."""
+    first = done_and_left(company)
+    platform = first.session.resolved.platform
+    elsewhere = platform.model_copy(
+        update={"vercel": platform.vercel.model_copy(update={"api_url": "http://127.0.0.1:7999"})}
+    )
+    here = company.open(incident=first.session.incident)
+    assert tried_before(here.session) == {first.identify_stable_deployment().deployment.id: first.journal.run}
+    there = replace(here.session, resolved=replace(here.session.resolved, platform=elsewhere))
+    assert tried_before(there) == {}
 
 
 def test_undo_promotes_what_was_left_and_ends_the_pin(company: Rehearsal):

@@ -57,8 +57,12 @@ def what_was_done(session: Session, run: str) -> Undone:
 
 
 def tried_before(session: Session) -> dict[str, str]:
-    """Map each deployment that this incident's other runs have gone back to already to the run that did."""
+    """Map each deployment that this incident's other runs have gone back to already to the run that did.
+
+    Only runs against the same project at the same address count: drills of one minute share an incident, not a company.
+    """
     tried: dict[str, str] = {}
+    here = session.resolved.platform.vercel.model_dump(mode="json")
     for other in Archive(session.resolved.archive_root).runs():
         same = (other.incident, other.procedure, other.environment) == (
             session.incident,
@@ -69,7 +73,7 @@ def tried_before(session: Session) -> dict[str, str]:
             continue
         lines = read_journal(other.folder / FILE_NAME).lines
         done = _moved(lines)
-        if done is not None:
+        if done is not None and lines[0].data["parameters"]["platform"]["vercel"] == here:
             tried[_undone(other.run, lines, done).target] = other.run
     return tried
 
