@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rollback_lib.cli.console import app, out
+from rollback_lib.cli.console import app, err, out
 from rollback_lib.clock import SystemClock, to_iso
 from rollback_lib.errors import BadParameters, NotApproved
 from rollback_lib.parameters import (
@@ -42,6 +42,8 @@ from rollback_lib.parameters.platform import signers_file
 from rollback_lib.store import Store, open_store
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rollback_lib.consent.documents import Request, Signed, Statement
     from rollback_lib.consent.signatures import Signers
 
@@ -219,7 +221,7 @@ def _approve(
     from rollback_lib.consent.documents import APPROVAL_BLOCK, as_pasted
     from rollback_lib.consent.review import refuse, shown
 
-    signers = office.signers()
+    signers, say = office.signers(), err if output == "-" else out  # so that the text alone can be piped
     approver = _approver(office, signers, key, who)
     now, environment = office.now(), office.environment
     refuse(
@@ -227,9 +229,15 @@ def _approve(
     )
     if _used(office, request):
         raise NotApproved("It was approved and used already.", _NOT_SIGNED, "There is nothing left to do.")
+    if not signers.of(approver.key):
+        raise NotApproved(
+            f"{signers.shown} has no key of {approver.key}, so no signature of {approver.name} would count.",
+            _NOT_SIGNED,
+            "Have your key added there, with a review (docs/approver.md); until then approve in Slack.",
+        )
     for line in shown(request, approver, office.contacts, now):
-        out.print(line, markup=False)
-    _typed(request.typed_wanted, asks_tty=asks_tty)
+        say.print(line, markup=False)
+    _typed(request.typed_wanted, say, asks_tty=asks_tty)
     signed = _signed(office, signers, request, approver, key)
     if not output:
         _hand_over(office, signed)
@@ -239,7 +247,7 @@ def _approve(
         sys.stdout.write(text)
     else:
         Path(output).write_text(text, encoding="utf-8")
-    out.print(
+    say.print(
         f"Signed. On the operator's machine: rollback approve -e {environment} --import FILE (or -, and paste it)",
         markup=False,
     )
@@ -273,14 +281,14 @@ def _public_of(key: Path) -> str:
         return ""
 
 
-def _typed(wanted: str, *, asks_tty: bool) -> None:
+def _typed(wanted: str, say: Console, *, asks_tty: bool) -> None:
     """Have the target's name typed.
 
     Raises:
         NotApproved: Something else was typed; nothing was signed.
     """
-    out.print("")
-    out.print(f"Type {wanted} to approve it, anything else to leave it: ", end="", markup=False)
+    say.print("")
+    say.print(f"Type {wanted} to approve it, anything else to leave it: ", end="", markup=False)
     try:
         if asks_tty:  # what came in by standard input was the request
             with Path("/dev/tty").open(encoding="utf-8") as terminal:

@@ -37,28 +37,32 @@ def refuse(
     Raises:
         NotApproved: With the reason; nothing was signed.
     """
-    made, ends = (datetime.fromisoformat(text) for text in (request.requested_at, request.expires_at))
-    span = (ends - made).total_seconds()
-    lead = " or ".join(role.replace("_", " ") for role in request.roles)
-    refusals = (
-        (
-            request.environment != environment,
+    if request.environment != environment:
+        raise NotApproved(
             f"The request is for {request.environment}, not for {environment}.",
+            _NOT_SIGNED,
             f"If that is what you mean to approve: -e {request.environment}",
-        ),
-        (
-            request.requested_by not in contacts.people,
-            f"It is asked by {request.requested_by!r}, who is nobody in {environment}'s contacts.",
-            _TELL,
-        ),
+        )
+    for applies, happened, next_step in (
+        *_about_time(request, policy, now),
+        *_about_people(request, approver, contacts),
+    ):
+        if applies:
+            raise NotApproved(happened, _NOT_SIGNED, next_step)
+
+
+def _about_time(request: Request, policy: Policy, now: datetime) -> tuple[tuple[bool, str, str], ...]:
+    made, ends = _span(request)
+    counts, most = (ends - made).total_seconds(), policy.approval_ttl_s
+    return (
         (
             made - now > timedelta(seconds=policy.clock_skew_s),
             f"It was made at {request.requested_at}, which has not come yet: it is {now:%Y-%m-%d %H:%M:%S} UTC here.",
             "Correct the clock of this machine or of the operator's; then begin a new run.",
         ),
         (
-            span > policy.approval_ttl_s,
-            f"It would count for {age(span)}; in {environment} an approval counts for {age(policy.approval_ttl_s)}.",
+            counts > most,
+            f"It would count for {age(counts)}; in {request.environment} an approval counts for {age(most)}.",
             _TELL,
         ),
         (
@@ -66,25 +70,40 @@ def refuse(
             f"It counted until {request.expires_at}, {age((now - ends).total_seconds())} ago.",
             "The operator has to begin a new run (new_run = True), which asks again.",
         ),
+    )
+
+
+def _about_people(
+    request: Request, approver: Person, contacts: Contacts
+) -> tuple[tuple[bool, str, str], ...]:
+    roles = " or ".join(role.replace("_", " ") for role in request.roles)
+    ring = f"rollback status --phones -e {request.environment} shows whom to ring."
+    return (
+        (
+            request.requested_by not in contacts.people,
+            f"It is asked by {request.requested_by!r}, who is nobody in {request.environment}'s contacts.",
+            _TELL,
+        ),
         (
             request.requested_by == approver.key,
             f"You are {approver.name}, and you asked for this yourself; nobody approves their own request.",
-            "Somebody else with the role has to approve it: rollback status --phones shows whom to ring.",
+            f"Somebody else with the role has to approve it: {ring}",
         ),
         (
             not roles_of(request, approver, contacts),
-            f"{approver.name} is not {lead} in {environment}.",
-            "Whoever has the role, or a deputy, has to approve it: rollback status --phones shows whom to ring.",
+            f"{approver.name} is not {roles} in {request.environment}.",
+            f"Whoever has the role, or a deputy, has to approve it: {ring}",
         ),
     )
-    for applies, happened, next_step in refusals:
-        if applies:
-            raise NotApproved(happened, _NOT_SIGNED, next_step)
+
+
+def _span(request: Request) -> tuple[datetime, datetime]:
+    return datetime.fromisoformat(request.requested_at), datetime.fromisoformat(request.expires_at)
 
 
 def shown(request: Request, approver: Person, contacts: Contacts, now: datetime) -> Iterator[str]:
     """Give the lines that an approver reads before signing."""
-    made, ends = (datetime.fromisoformat(text) for text in (request.requested_at, request.expires_at))
+    made, ends = _span(request)
     asker = contacts.people[request.requested_by]
     yield f"{asker.name} ({asker.key}) asks for your approval in {request.environment.upper()}, {age((now - made).total_seconds())} ago."
     yield f"It counts until {ends:%H:%M:%S} UTC, {age((ends - now).total_seconds())} more."
@@ -111,7 +130,7 @@ def shown(request: Request, approver: Person, contacts: Contacts, now: datetime)
 
 def listed(request: Request, contacts: Contacts, now: datetime) -> str:
     """Tell a request in one line."""
-    made, ends = (datetime.fromisoformat(text) for text in (request.requested_at, request.expires_at))
+    made, ends = _span(request)
     asker = contacts.people.get(request.requested_by)
     name = asker.name if asker is not None else f"{request.requested_by} (nobody in the contacts)"
     left = f"counts for {age((ends - now).total_seconds())} more" if now <= ends else "EXPIRED"

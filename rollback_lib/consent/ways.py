@@ -109,10 +109,10 @@ class Ways:
         told = []
         if self.slack is not None:
             link = self.slack.where(ask)
-            told.append(f"a ✅ on the request in the incidents channel{f': {link}' if link else ''}")
+            told.append(f"✅ on the request in the incidents channel{f': {link}' if link else ''}")
         if self.signed is not None:
             told.append(
-                f"by signature: rollback approve {ask.short} -e {ask.environment} (request: {self.signed.place_of(ask)})"
+                f"signature: rollback approve {ask.short} -e {ask.environment} (request: {self.signed.place_of(ask)})"
             )
         if self.spoken is not None:
             told.append("spoken: ring them, read it out, and attest it in the notebook")

@@ -39,7 +39,7 @@ def gate_text(gate: Gate, facts: tuple[str, ...]) -> Notice:
             *(f"will NOT undo: {visible(text)}" for text in ask.will_not_undo),
             *(f"approved by {name}" for name in gate.approvers),
             *(f"missing: {text}" for text in gate.missing()),
-            *(f"approve by {text}" for text in gate.advice),
+            *(f"to approve: {text}" for text in gate.advice),
             f"digest {ask.short}",
         ),
     )
