@@ -131,8 +131,7 @@ def test_severity_p1_without_approval_is_refused_and_goes_on_when_it_is_there(co
     again = company.open(severity="P1", criterion="P1.T3", run=run)
     all_cells(again)
     assert company.live() == {company.role("stable")}
-    asked_by = [line.data["way"] for line in again.journal.find("approval.requested")]
-    assert sorted(asked_by) == ["signature", "slack"]  # each way once
+    assert sum(event == "approval.requested" for event in events(company, again)) == 1
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ class Wire:
     def _reason(self, exc: httpx.RequestError, outgoing: Outgoing) -> str:
         reason = cut(self.redact(str(exc))) or "no reason given"
         host = self.redact(outgoing.request.url.netloc.decode("ascii"))
-        return f"{type(exc).__name__} at {host}, timeout {outgoing.ask.timeout_s:g} s: {reason}"
+        return f"{type(exc).__name__} at {host}, timeout {round(outgoing.ask.timeout_s, 2):g} s: {reason}"
 
     def _cause(self, exc: Exception) -> Exception | None:
         """Keep the transport's error in the traceback, unless it repeats a secret."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from rollback_lib.parameters.contacts import Contacts, Person, load_contacts
 from rollback_lib.parameters.home import project_home
-from rollback_lib.parameters.layer import Layer, known_environment, read_layer
+from rollback_lib.parameters.layer import Layer, known_environment, open_contacts, open_places, read_layer
 from rollback_lib.parameters.namespace import notebook_cells
 from rollback_lib.parameters.platform import (
     App,
@@ -26,7 +26,7 @@ from rollback_lib.parameters.platform import (
     Vercel,
 )
 from rollback_lib.parameters.policy import Policy
-from rollback_lib.parameters.resolved import Resolved, resolve
+from rollback_lib.parameters.resolved import Resolved, refuse_webhook_elsewhere, resolve
 from rollback_lib.parameters.run import ENVIRONMENTS, PROCEDURE_PARAMETERS, Id, RunParameters
 from rollback_lib.parameters.secrets import SECRET_NAMES, Secrets
 
@@ -55,7 +55,10 @@ __all__ = [
     "known_environment",
     "load_contacts",
     "notebook_cells",
+    "open_contacts",
+    "open_places",
     "project_home",
     "read_layer",
+    "refuse_webhook_elsewhere",
     "resolve",
 ]

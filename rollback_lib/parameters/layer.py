@@ -24,7 +24,14 @@ from rollback_lib.parameters.run import ENVIRONMENTS, PROCEDURE_PARAMETERS, RunP
 from rollback_lib.parameters.words import UNTOUCHED, Fault, Place, came, closest, dotted
 from rollback_lib.yamlfile import line_of, load_tree
 
-__all__ = ["Layer", "known_environment", "read_layer", "refuse_placeholders"]
+__all__ = [
+    "Layer",
+    "known_environment",
+    "open_contacts",
+    "open_places",
+    "read_layer",
+    "refuse_placeholders",
+]
 
 _PLACEHOLDER = re.compile(r"(?i)\bchange[-_]?me\b|^\[[a-z -]+\]$|\.invalid\b|\bexample\.(com|org|net)\b")
 _NAMES = frozenset(RunParameters.model_fields) | PROCEDURE_PARAMETERS
@@ -107,21 +114,35 @@ def refuse_placeholders(layer: Layer, home: Path) -> None:
     Raises:
         BadParameters: Each line that is still to be filled in. Nothing was sent.
     """
-    if layer.environment == "drill":
-        return
-    tree, node = load_tree(home / CONTACTS_FILE)
-    contacts = Layer(layer.environment, str(CONTACTS_FILE), tree, node)
-    open_places = [
-        f"  {file.where(place)}: {dotted(place)}"
-        for file, top in ((layer, "platform"), (layer, "policy"), (contacts, layer.environment))
-        for place in _placeholders(file.tree.get(top), (top,))
-    ]
-    if open_places:
+    listed = [f"  {place}" for place in (*open_places(layer), *open_contacts(home, layer.environment))]
+    if listed:
         raise BadParameters(
-            f"{layer.environment} is not configured yet; still to be filled in:\n" + "\n".join(open_places),
+            f"{layer.environment} is not configured yet; still to be filled in:\n" + "\n".join(listed),
             UNTOUCHED,
             "Fill in the lines named above.",
         )
+
+
+def open_places(layer: Layer) -> tuple[str, ...]:
+    """List what the environment's file has not filled in yet, each with its line; a drill has nothing open."""
+    return _open_in(layer, "platform", "policy")
+
+
+def open_contacts(home: Path, environment: str) -> tuple[str, ...]:
+    """List what the environment's people have not filled in yet, each with its line.
+
+    Raises:
+        BadParameters: The file cannot be read. Nothing was sent.
+    """
+    tree, node = load_tree(home / CONTACTS_FILE)
+    return _open_in(Layer(environment, str(CONTACTS_FILE), tree, node), environment)
+
+
+def _open_in(file: Layer, *tops: str) -> tuple[str, ...]:
+    if file.environment == "drill":
+        return ()
+    places = (place for top in tops for place in _placeholders(file.tree.get(top), (top,)))
+    return tuple(f"{file.where(place)}: {dotted(place)}" for place in places)
 
 
 def _faults(layer: Layer) -> Iterator[Fault]:

@@ -24,13 +24,13 @@ from rollback_lib.parameters.home import project_home
 from rollback_lib.parameters.hosts import address_of, fault_in_drill, fault_outside_drills
 from rollback_lib.parameters.layer import Layer, known_environment, read_layer, refuse_placeholders
 from rollback_lib.parameters.namespace import given_values, refuse_secrets
-from rollback_lib.parameters.platform import Platform, signers_file
+from rollback_lib.parameters.platform import Platform
 from rollback_lib.parameters.policy import Policy
 from rollback_lib.parameters.run import RunParameters
 from rollback_lib.parameters.secrets import Secrets, redactor_of
 from rollback_lib.parameters.words import UNTOUCHED, Place, came, dotted, faults
 
-__all__ = ["Resolved", "resolve"]
+__all__ = ["Resolved", "refuse_webhook_elsewhere", "resolve"]
 
 # Which run it is and who lets it through, not what it does.
 _NOT_DECISIVE = frozenset({"confirm", "incident", "mode", "new_run", "run"})
@@ -68,11 +68,6 @@ class Resolved:
                 "Set platform.archive to a folder, such as incidents.",
             )
         return self.home / Path(self.platform.archive).expanduser()
-
-    @property
-    def signers(self) -> Path:
-        """Return the file of the keys that may approve; a relative one is under the project's folder."""
-        return signers_file(self.platform, self.parameters.environment)
 
     def public(self) -> dict[str, Any]:
         """Return all of it as JSON-like data for the journal: parameters by name, and what they led to."""
@@ -145,12 +140,16 @@ def resolve(
     parameters = _with_operator(parameters, layer, contacts)
     secrets.redactor.learn(one.phone for one in contacts.people.values())  # so that no text carries one out
     secrets.require(needs)
-    _refuse_webhook_elsewhere(secrets, environment)
+    refuse_webhook_elsewhere(secrets, environment)
     return Resolved(parameters, platform, policy, contacts, root, secrets, injected)
 
 
-def _refuse_webhook_elsewhere(secrets: Secrets, environment: str) -> None:
-    """Hold the webhook to the rule of all addresses: a drill's alert must not reach the real channel."""
+def refuse_webhook_elsewhere(secrets: Secrets, environment: str) -> None:
+    """Hold the webhook to the rule of all addresses: a drill's alert must not reach the real channel.
+
+    Raises:
+        BadParameters: It leads where this environment must not. Nothing was sent.
+    """
     name = "SLACK_WEBHOOK_URL"
     value = secrets.optional(name)
     if value is None:

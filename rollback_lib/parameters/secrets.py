@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -128,6 +128,10 @@ class Secrets:
             self._learn(name, self._prompt(name), "typed at the prompt")
             if name not in self._found:
                 raise self._missing([name])
+
+    def usable(self) -> Secrets:
+        """Return the same without what cannot be a secret, which then counts as not given."""
+        return replace(self, _odd={})
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: a value must not end up in another process's files."""

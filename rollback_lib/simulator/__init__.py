@@ -17,7 +17,6 @@ from rollback_lib.simulator.spec import (
     Jobs,
     Persona,
     RollingRelease,
-    Signer,
     TokenSpec,
     WorldSpec,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "Ports",
     "RollingRelease",
     "Serving",
-    "Signer",
     "TokenSpec",
     "World",
     "WorldSpec",
