@@ -9,6 +9,7 @@
      ├─ BadParameters    operator input is wrong; nothing was sent
      ├─ PlanViolation    a step out of order, or a request without its permit; nothing was sent
      ├─ GateClosed       a person or policy has not let this through; nothing was sent
+     ├─ NotApproved      an approval was not given or taken, because it would not count; nothing was sent
      ├─ LeaseHeld        somebody else is working on this run or environment; nothing was sent
      ├─ Unreachable      a read got no usable answer; nothing was changed
      │   └─ ReadRefused  the platform answered, and refused the read: asking again will not help
@@ -27,6 +28,7 @@ __all__ = [
     "JournalError",
     "LeaseHeld",
     "NotApplied",
+    "NotApproved",
     "OutcomeUnknown",
     "PlanViolation",
     "ReadRefused",
@@ -66,6 +68,10 @@ class PlanViolation(RollbackError):
 
 class GateClosed(RollbackError):
     """A person, or policy on their behalf, has not let this effect through. Nothing was sent."""
+
+
+class NotApproved(RollbackError):
+    """An approval was not given, or not taken, because it would not count. Nothing was sent."""
 
 
 class LeaseHeld(RollbackError):

@@ -33,6 +33,7 @@ __all__ = [
     "Severity",
     "StepId",
     "UserId",
+    "canonical_text",
     "digest_of",
 ]
 
@@ -160,10 +161,14 @@ class Redactor:
         return value
 
 
+def canonical_text(value: Any) -> str:
+    """Write a JSON-like value the one way in which it is hashed and signed: plain ASCII; instants as ISO text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
 def digest_of(value: Any) -> str:
-    """Return the sha256 of a JSON-like value written canonically; instants are written as ISO text."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Return the sha256 of a JSON-like value written canonically."""
+    return hashlib.sha256(canonical_text(value).encode()).hexdigest()
 
 
 def _plain(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = [
     "LEAD",
     "NAME",
     "RUN",
+    "By",
     "approval_for",
     "begin",
     "events",
@@ -33,6 +35,31 @@ RUN = RunId("P1-20261123-215800-7f3a")
 NAME = "derrimut-platform"
 FREE = Demand((), ("engineering_lead",), (), "severity P0, criterion P0.T1: no approval needed")
 LEAD = Demand(("engineering_lead",), (), (), "severity P1: approval by engineering lead")
+
+
+@dataclass
+class By:
+    """A source of approvals: what it finds, what speaks against it, what it was used for."""
+
+    find: Callable[[Ask, str], tuple[Approval | None, str]]
+    against: str = ""
+    taken: str = ""
+    used: list[str] = field(default_factory=list)
+
+    def collect(self, ask: Ask, role: str) -> tuple[Approval | None, str]:
+        return self.find(ask, role)
+
+    def objection(self, ask: Ask, approval: Approval) -> str:
+        assert approval.digest == ask.digest
+        return self.against
+
+    def use(self, ask: Ask, effect: str, approvals: tuple[Approval, ...]) -> str:
+        assert [approval.digest for approval in approvals] == [ask.digest]
+        self.used.append(effect)
+        return self.taken
+
+    def advice(self, ask: Ask) -> tuple[str, ...]:
+        return (f"by signature: rollback approve {ask.short}",)
 
 
 def begin(folder: Path, clock: FakeClock, *, secrets: tuple[str, ...] = ()) -> Journal:
@@ -85,7 +112,12 @@ def open_gate(
     collect: Callable[[Ask, str], tuple[Approval | None, str]] | None = None,
 ) -> Gate:
     """Give a gate that a person has opened; without `collect` no approval is needed."""
-    gate = Gate(ask or make_ask(), FREE if collect is None else LEAD, journal, collect=collect)
+    gate = Gate(
+        ask or make_ask(),
+        FREE if collect is None else LEAD,
+        journal,
+        source=By(collect) if collect is not None else None,
+    )
     gate.show()
     assert gate.confirm(NAME, by="Ana Operator", way="panel")
     gate.look()

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets
 import pytest
 from conftest import FakeClock
-from consents import FREE, LEAD, NAME, approval_for, begin, events, make_ask
+from consents import FREE, LEAD, NAME, By, approval_for, begin, events, make_ask
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import CapturedIO, capture_output
 
@@ -100,7 +100,7 @@ def shown(
     journal: Journal, demand: Demand = FREE, collect: Collect | None = None, **more: Any
 ) -> tuple[Cell, Gate]:
     """Run the gate's cell."""
-    gate = Gate(make_ask(**more), demand, journal, collect=collect)
+    gate = Gate(make_ask(**more), demand, journal, source=By(collect) if collect is not None else None)
     gate.show()
     with capture_output() as captured:
         gate_panel(gate, FACTS, by="Ana Operator", now=lambda: "21:58:07 UTC")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from rollback_lib.cli import continuing, doctoring, looking, running  # noqa: F401 - they add their commands
+from rollback_lib.cli import approving, continuing, doctoring, looking, running  # noqa: F401 - they add their commands
 from rollback_lib.cli.console import app, err
 from rollback_lib.errors import RollbackError
 

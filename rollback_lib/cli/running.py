@@ -34,6 +34,7 @@ __all__ = ["carry_out", "given_pairs"]
 
 _SECRETS_FILE = Path(".secrets") / "drill.env"
 _STATE = Path("state")  # as drill.yaml has it
+_KEYS = Path(".secrets") / "drill-keys"  # drill.yaml names the signers file in it
 
 
 @app.command()
@@ -205,17 +206,17 @@ def simulator(
     reset: Annotated[bool, typer.Option("--reset", help="Renew the world that is running")] = False,
 ) -> None:
     """Serve the default simulated company at drill.yaml's addresses until interrupted."""
-    from rollback_lib.simulator import DEFAULT_PORTS, WorldSpec, reset_running, serve
+    from rollback_lib.simulator import DEFAULT_PORTS, reset_running
 
     if reset:
         out.print(reset_running(DEFAULT_PORTS), markup=False)
         return
     home = project_home(None, os.environ)
-    with serve(WorldSpec(), DEFAULT_PORTS, state=home / _STATE) as serving:
-        serving.write_secrets(home / _SECRETS_FILE)
+    with _default_world(home) as serving:
         out.print(f"A broken production is running. Its tokens are in {_SECRETS_FILE}.", markup=False)
         for name, address in serving.addresses.items():
             out.print(f"  {name:8} {address}", markup=False)
+        out.print(f"Its approvers' keys are in {_KEYS}: rollback approve --key {_KEYS}/lee", markup=False)
         out.print("Stop it with Ctrl-C; break it afresh with: rollback simulator --reset", markup=False)
         _wait()
 
@@ -223,11 +224,8 @@ def simulator(
 @app.command()
 def lab() -> None:
     """Start a drill world and JupyterLab on the notebooks; both end together."""
-    from rollback_lib.simulator import DEFAULT_PORTS, WorldSpec, serve
-
     home = project_home(None, os.environ)
-    with serve(WorldSpec(), DEFAULT_PORTS, state=home / _STATE) as serving:
-        serving.write_secrets(home / _SECRETS_FILE)
+    with _default_world(home):
         out.print(
             "A broken production is running on this machine. Open 1_vercel_rollback.ipynb and run it cell by cell.",
             markup=False,
@@ -238,6 +236,19 @@ def lab() -> None:
         environment = {**os.environ, "ROLLBACK_HOME": str(home)}
         done = subprocess.run(command, check=False, env=environment)  # noqa: S603 - our own command
         raise typer.Exit(done.returncode)
+
+
+@contextmanager
+def _default_world(home: Path) -> Iterator[Serving]:
+    """Serve the company of drill.yaml, whose approvers have keys for whoever practises `rollback approve`."""
+    from rollback_lib.simulator import DEFAULT_PORTS, Signer, WorldSpec, serve
+
+    people = {"lee": ("engineering_lead",), "dee": ("engineering_lead",), "cat": ("cto",)}
+    signers = tuple(Signer(person=name, roles=roles, after_s=None) for name, roles in people.items())
+    spec = WorldSpec(signers=signers)
+    with serve(spec, DEFAULT_PORTS, state=home / _STATE, keys=home / _KEYS) as serving:
+        serving.write_secrets(home / _SECRETS_FILE)
+        yield serving
 
 
 def _wait() -> None:

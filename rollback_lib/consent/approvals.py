@@ -5,8 +5,10 @@
   a ❌ by any holder of the role blocks.
 - A list of reactions cut short by Slack is unknown, never a refusal and never an approval.
 - The request names run, gate and digest, and is posted once; another digest needs another request.
-- What was seen, and when, is in the journal and counts from then on: a reaction can be taken back later.
+- What was seen, and when, is in the journal and counts from then on: a ✅ can be taken back later. A ❌ stops it all
+  the same, also one that came after the ✅, until the effect; if Slack cannot be asked then, what was seen counts.
 - An approval counts for a limited time from its request on.
+- Once used, the request says so, and for what.
 """
 
 from __future__ import annotations
@@ -16,16 +18,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollback_lib.clock import Clock, to_iso
+from rollback_lib.consent.four_eyes import operators_of
 from rollback_lib.consent.gates import Approval, Ask
+from rollback_lib.consent.plain import visible
 from rollback_lib.errors import JournalError, RollbackError
 from rollback_lib.journal import Journal, Line
-from rollback_lib.model import UserId
+from rollback_lib.model import GateId, UserId
 from rollback_lib.parameters import Contacts, Person
 from rollback_lib.providers.posting import Message, post_once
 from rollback_lib.providers.slack import Reactions, SlackClient, SlackUser, escape
 
 __all__ = ["SlackApprovals", "Verdict", "judge_reactions"]
 
+WAY = "slack"
 APPROVE, REFUSE = "white_check_mark", "x"
 EVENT_TYPE = "runbook_approval"
 
@@ -36,6 +41,7 @@ class Verdict:
 
     approver: Person | None
     reason: str  # why there is no approval (yet); empty with one
+    blocked: bool = False  # a ❌ that counts, or one that may
 
 
 def judge_reactions(
@@ -65,11 +71,10 @@ def judge_reactions(
 
     blockers = [person.name for person in by_holders(REFUSE)]
     if blockers:
-        return Verdict(None, f"refused by {', '.join(blockers)} (❌ on the request)")
+        return Verdict(None, f"refused by {', '.join(blockers)} (❌ on the request)", blocked=True)
     if reactions.incomplete(REFUSE):
-        return Verdict(
-            None, "Slack listed only some of the people who put ❌: unknown whether one of them blocks"
-        )
+        reason = "Slack listed only some of the people who put ❌: unknown whether one of them blocks"
+        return Verdict(None, reason, blocked=True)
     approvers = [person for person in by_holders(APPROVE) if person.slack not in askers]
     if approvers:
         return Verdict(approvers[0], "")
@@ -112,6 +117,7 @@ class SlackApprovals:
     operator: Person
     clock: Clock
     ttl_s: float
+    also: str = ""  # how else it can be approved, for the request's text; {digest} stands for the digest
 
     def collect(self, ask: Ask, role: str) -> tuple[Approval | None, str]:
         """Look once for the approval, posting the request first if this exact thing was not asked yet.
@@ -124,7 +130,8 @@ class SlackApprovals:
         """
         seen = self._seen_before(ask, role)
         if seen is not None:
-            return seen, ""
+            refused = self.refusal(ask, role)
+            return (None, refused) if refused else (seen, "")
         try:
             request = self._request(ask, role)
             if self.clock.now() > request.expires:
@@ -138,12 +145,64 @@ class SlackApprovals:
             return None, verdict.reason
         return self._approved(ask, role, request, verdict.approver), ""
 
+    def objection(self, ask: Ask, approval: Approval) -> str:
+        """Say why an approval that was seen does not count any more, or nothing."""
+        if approval.slack_user not in self._able(approval.role):
+            return f"{approval.person} does not hold the role, or has operated this run"
+        try:
+            account = self.slack.user(approval.slack_user)
+        except RollbackError as exc:
+            self._not_asked_again(exc)
+            return ""
+        if account.deleted or account.is_bot:
+            return f"the account of {approval.person} is no person's any more"
+        return self.refusal(ask, approval.role)
+
+    def refusal(self, ask: Ask, role: str) -> str:
+        """Say who put a ❌ on the request, or that one may hide behind a list cut short; else nothing.
+
+        Slack that cannot be asked refuses nothing.
+        """
+        line = self._asked(ask, role)
+        if line is None:
+            return ""
+        try:
+            verdict = self._judge(_Request.from_line(line, self.ttl_s), role)
+        except RollbackError as exc:  # a read: none of these is the journal's
+            self._not_asked_again(exc)
+            return ""
+        return verdict.reason if verdict.blocked else ""
+
+    def _not_asked_again(self, exc: RollbackError) -> None:
+        """Write down, once, that a ❌ could not be looked for."""
+        text = (
+            f"Slack could not be asked again whether anybody refuses, so what was seen counts: {exc.happened}"
+        )
+        if not any(line.data["text"] == text for line in self.journal.find("warning")):
+            self.journal.append("warning", data={"text": text})
+
+    def where(self, ask: Ask) -> str:
+        """Return the address of the newest request for this, if there is one."""
+        lines = [line for line in self._requests(ask.gate) if line.data["digest"] == ask.digest]
+        return str(lines[-1].data["permalink"]) if lines else ""
+
+    def mark_used(self, digest: str, effect: str) -> None:
+        """Say on each request of a digest that it was used, and for what; later reactions are then visibly moot."""
+        for line in self._requests():
+            if line.data["digest"] != digest:
+                continue
+            name = f"approval request of the {line.data['role'].replace('_', ' ')} marked as used"
+            if not any(done.data["name"] == name for done in self.journal.find("prepare.done", line.step)):
+                used = f"*Used by run {self.journal.run} at {self.clock.now():%H:%M:%S} UTC: {escape(effect)}.* Reactions change nothing any more."
+                self._mark(line, name, used)
+
     def _seen_before(self, ask: Ask, role: str) -> Approval | None:
         """Find the approval in the journal: the restarted kernel goes on with it, also while Slack is down."""
-        able = {person.slack for person in self.contacts.holders(role)} - self._askers()
+        able = self._able(role)
         for line in self.journal.find("approval.seen", ask.gate):
             found = Approval(**line.data)
-            fits = (found.role, found.digest) == (role, ask.digest) and found.slack_user in able
+            fits = (found.role, found.digest, found.way) == (role, ask.digest, WAY)
+            fits = fits and found.slack_user in able
             if fits and self.clock.now() <= datetime.fromisoformat(found.expires_at):
                 return found
         return None
@@ -155,13 +214,14 @@ class SlackApprovals:
         users = {user: self.slack.user(user) for user in sorted(reacted)}
         return judge_reactions(reactions, holders, askers=self._askers() | {request.asked_by}, users=users)
 
+    def _able(self, role: str) -> set[str]:
+        """Return the accounts that may approve as things stand now."""
+        accounts: set[str] = {person.slack for person in self.contacts.holders(role)}
+        return accounts - self._askers()
+
     def _askers(self) -> set[str]:
         """Return everybody who has operated this run: nobody of them approves it."""
-        keys = {
-            line.data["operator"]
-            for event in ("run.opened", "run.continued")
-            for line in self.journal.find(event)
-        }
+        keys = operators_of(self.journal, self.operator)
         return {self.operator.slack} | {one.slack for key, one in self.contacts.people.items() if key in keys}
 
     def _request(self, ask: Ask, role: str) -> _Request:
@@ -171,10 +231,13 @@ class SlackApprovals:
     def _asked(self, ask: Ask, role: str) -> Line | None:
         fitting = [
             line
-            for line in self.journal.find("approval.requested", ask.gate)
+            for line in self._requests(ask.gate)
             if line.data["role"] == role and line.data["digest"] == ask.digest
         ]
         return fitting[-1] if fitting else None
+
+    def _requests(self, gate: GateId | None = None) -> list[Line]:
+        return [line for line in self.journal.find("approval.requested", gate) if line.data["way"] == WAY]
 
     def _post(self, ask: Ask, role: str) -> Line:
         """Post the request; an earlier attempt that may have arrived is looked for first."""
@@ -192,6 +255,8 @@ class SlackApprovals:
         data = {
             "gate": ask.gate,
             "role": role,
+            "way": WAY,
+            "text": message.text,
             "channel": posted.channel,
             "ts": posted.ts,
             "digest": ask.digest,
@@ -211,28 +276,32 @@ class SlackApprovals:
             role,
             person.name,
             person.slack,
-            "slack",
+            WAY,
             to_iso(self.clock.now()),
             self._permalink(request.channel, request.ts),
             to_iso(request.expires),
         )
         self.journal.append("approval.seen", step=ask.gate, data=vars(approval))
-        self._mark_answered(ask, role, request, person)
+        self._mark_answered(ask, role, person)
         return approval
 
-    def _mark_answered(self, ask: Ask, role: str, request: _Request, person: Person) -> None:
-        """Say below the request that it was answered, so that later reactions are visibly moot."""
-        data = {"channel": request.channel, "ts": request.ts}
-        leave = self.journal.prepare("approval request marked as answered", step=ask.gate, data=data)
-        answer = f"*Approved by <@{person.slack}>.* Later reactions change nothing."
-        text = f"{self._text(ask, role, request.asked_by)}\n{answer}"
+    def _mark_answered(self, ask: Ask, role: str, person: Person) -> None:
+        """Say below the request that it was answered."""
+        line = self._asked(ask, role)
+        assert line is not None  # it was just judged
+        answer = f"*Approved by <@{person.slack}>.* Until the change is made, a ❌ still stops it."
+        self._mark(line, "approval request marked as answered", answer)
+
+    def _mark(self, line: Line, name: str, text: str) -> None:
+        data = {"channel": line.data["channel"], "ts": line.data["ts"]}
+        leave = self.journal.prepare(name, step=line.step, data=data)
         try:
-            self.slack.update(request.channel, request.ts, text, leave)
+            self.slack.update(data["channel"], data["ts"], f"{line.data['text']}\n{text}", leave)
         except JournalError:
             raise
         except RollbackError as exc:
             leave.failed(exc.happened)
-            told = f"the approval request could not be marked as answered: {exc.happened}"
+            told = f"the approval request could not be marked{name.partition('marked')[2]}: {exc.happened}"
             self.journal.append("warning", data={"text": told})
         else:
             leave.done()
@@ -243,17 +312,20 @@ class SlackApprovals:
         except RollbackError:
             return ""  # a convenience for the reader; channel and ts are what counts
 
-    def _text(self, ask: Ask, role: str, asked_by: str = "") -> str:
-        asked_by = asked_by or self.operator.slack
+    def _text(self, ask: Ask, role: str) -> str:
+        asked_by = self.operator.slack
         names = " ".join(
             f"<@{person.slack}>" for person in self.contacts.holders(role) if person.slack != asked_by
         )
-        effect = "\n".join(f"• {escape(key)}: {escape(value)}" for key, value in ask.effect.items())
-        undone = "\n".join(f"• {escape(text)}" for text in ask.will_not_undo) or "• nothing known"
+        effect = "\n".join(
+            f"• {escape(visible(key))}: {escape(visible(value))}" for key, value in ask.effect.items()
+        )
+        undone = "\n".join(f"• {escape(visible(text))}" for text in ask.will_not_undo) or "• nothing known"
         return (
             f"Approval needed by the {role.replace('_', ' ')}: {names}\n"
             f"*{escape(ask.title)}* on {escape(ask.environment)}, asked by <@{asked_by}>\n{effect}\n"
             f"This will NOT undo:\n{undone}\n"
-            f"Run {self.journal.run}, gate {ask.gate}, digest {ask.digest[:16]}\n"
+            f"Run {self.journal.run}, gate {ask.gate}, digest {ask.short}\n"
             "React with ✅ to approve or ❌ to refuse. An approval counts for exactly this and nothing else."
+            f"{self.also.format(digest=ask.short)}"
         )

@@ -4,7 +4,9 @@
 - What it lets through is named by a digest of the effect and of the state it was decided on;
   if either moved since, the gate no longer opens.
 - The typed text is never prefilled and compared exactly; where the target has no name, nothing opens.
-- An approval counts for its gate, its role and its digest, until it expires.
+- An approval counts for its gate, its role and its digest, until it expires or something speaks against it;
+  it is asked for again at every look, the last one right before the effect.
+- Approvals let one effect of one run through; what they were used for is put down before it is sent.
 - Nobody is asked for an approval that could not open the gate anyway.
 - Only an open gate gives a permit, and a permit asks its gate again before each request leaves.
 - Everything shown, typed and approved is in the journal before it counts.
@@ -12,18 +14,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from rollback_lib.consent.policy import Demand
 from rollback_lib.errors import GateClosed, PlanViolation
 from rollback_lib.journal import Intent, Journal
 from rollback_lib.journal.attempts import effect_in_doubt
-from rollback_lib.model import GateId, RequestClass, Sending, digest_of
+from rollback_lib.model import GateId, RequestClass, Sending, canonical_text, digest_of
 
-__all__ = ["Approval", "Ask", "Gate", "Permit"]
+__all__ = ["DIGEST_SHOWN", "Approval", "Ask", "Gate", "Permit", "Source"]
+
+DIGEST_SHOWN = 16  # characters of a digest by which people tell requests apart
+DIGEST_VERSION = 1
 
 TYPED_LIMIT = 80  # characters of a wrong text that are kept
 
@@ -43,10 +49,18 @@ class Ask:
 
     @property
     def digest(self) -> str:
-        """Return the digest that an approval names: the effect and the state it was decided on."""
-        return digest_of(
-            [self.gate, self.environment, self.requests, self.effect, self.state, self.will_not_undo]
-        )
+        """Return the digest that an approval names: all that is shown, and the state it was decided on."""
+        return digest_of({"v": DIGEST_VERSION} | vars(self))
+
+    def plain(self) -> dict[str, Any]:
+        """Return all of it as JSON-like data, of which the digest is made."""
+        told: dict[str, Any] = json.loads(canonical_text(vars(self)))
+        return told
+
+    @property
+    def short(self) -> str:
+        """Return the digest as people are shown it."""
+        return self.digest[:DIGEST_SHOWN]
 
     def lets_through(self, sending: Sending) -> bool:
         """Say whether a request is one that was asked for; a prefix of the platform's address is its own matter."""
@@ -64,10 +78,34 @@ class Approval:
     role: str
     person: str
     slack_user: str
-    way: str  # slack
+    way: str  # slack, signature, spoken
     seen_at: str  # ISO 8601
     permalink: str = ""
     expires_at: str = ""  # ISO 8601; empty: it counts as long as its digest does
+    evidence: str = ""  # signature: where the store keeps the signed approval
+    key: str = ""  # signature: the signing key's fingerprint
+    attested_by: str = ""  # spoken: who heard it
+
+    @property
+    def told(self) -> str:
+        """Say who approved, and how where that is not by their own hand."""
+        return f"{self.person} (spoken, attested by {self.attested_by})" if self.attested_by else self.person
+
+
+class Source(Protocol):
+    """Where approvals come from."""
+
+    def collect(self, ask: Ask, role: str) -> tuple[Approval | None, str]:
+        """Look once for an approval of a role; without one say why not yet."""
+
+    def objection(self, ask: Ask, approval: Approval) -> str:
+        """Look again at an approval that was found; say why it does not count any more, or nothing."""
+
+    def use(self, ask: Ask, effect: str, approvals: tuple[Approval, ...]) -> str:
+        """Put down what the approvals are used for; say why they may not be used for it, or nothing."""
+
+    def advice(self, ask: Ask) -> tuple[str, ...]:
+        """Say how it can be approved, for whoever waits."""
 
 
 @dataclass
@@ -78,9 +116,7 @@ class Gate:
     demand: Demand
     journal: Journal
     dry_run: bool = False
-    collect: Callable[[Ask, str], tuple[Approval | None, str]] | None = (
-        None  # (ask, role) -> approval, or why not yet
-    )
+    source: Source | None = None  # None: nobody can approve
     _typed_by: str = ""
     _approvals: list[Approval] = field(default_factory=list)
     _reasons: dict[str, str] = field(
@@ -94,12 +130,8 @@ class Gate:
             "gate.shown",
             step=self.ask.gate,
             data={
-                "gate": self.ask.gate,
+                **self.ask.plain(),
                 "digest": self.ask.digest,
-                "effect": dict(self.ask.effect),
-                "environment": self.ask.environment,
-                "will_not_undo": list(self.ask.will_not_undo),
-                "typed_wanted": self.ask.typed_wanted,
                 "rule": self.demand.rule,
             },
         )
@@ -120,8 +152,9 @@ class Gate:
         return True
 
     def look(self) -> None:
-        """Ask once for each approval that is still missing, and open if nothing is."""
+        """Look again at each approval, ask once for each that is missing, and open if nothing is."""
         if not self.demand.refusals and not self.dry_run:
+            self._drop_what_is_objected_to()
             for role in self._unapproved():
                 self._ask_for(role)
         if not self._opened and not self._closed_by():
@@ -153,7 +186,13 @@ class Gate:
     @property
     def approvers(self) -> tuple[str, ...]:
         """Return who approved, as people are named."""
-        return tuple(approval.person for approval in self._counting())
+        return tuple(approval.told for approval in self._counting())
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """Say how what is missing can be approved; nothing where no approval is missing."""
+        asked = self.source is not None and not self.demand.refusals and not self.dry_run
+        return self.source.advice(self.ask) if self.source and asked and self._unapproved() else ()
 
     def require_open(self) -> None:
         """Let pass, or refuse naming what is missing.
@@ -164,6 +203,15 @@ class Gate:
         missing = self._closed_by()
         if missing or not self._opened:
             raise self.closed(missing or ("the gate has not been opened: run its cell",))
+
+    def reconfirm(self) -> None:
+        """Look once more right before the effect: what was approved may have been refused or taken away since.
+
+        Raises:
+            GateClosed: Something speaks against an approval, or is missing; nothing was sent.
+        """
+        self.look()
+        self.require_open()
 
     def require_unmoved(self, state: dict[str, Any]) -> None:
         """Refuse if the state that the gate was decided on is no longer the platform's.
@@ -192,16 +240,18 @@ class Gate:
         self.journal.append(
             "gate.refused", step=self.ask.gate, data={"gate": self.ask.gate, "missing": list(missing)}
         )
-        again = (
-            "Correct the parameters cell, then run it, the open cell and all cells below them again"
-            if self.demand.refusals or self.dry_run
-            else "See to what is missing, then run this cell again"
-        )
         return GateClosed(
             f"Gate {self.ask.gate} ({self.ask.title}) is closed: {'; '.join(missing)}.",
             self._sent_so_far(),
-            f"{again}. The run stays open: {self.journal.run}.",
+            f"{self._what_next()}. The run stays open: {self.journal.run}.",
         )
+
+    def _what_next(self) -> str:
+        if self.demand.refusals or self.dry_run:
+            return "Correct the parameters cell, then run it, the open cell and all cells below them again"
+        ways = "; or ".join(self.advice)
+        first = f"Have it approved: {ways}" if ways else "See to what is missing"
+        return f"{first}. Then run this cell again (headless: rollback resume {self.journal.run})"
 
     def permit(self, name: str, *, step: str, data: dict[str, Any], check: Callable[[], None]) -> Permit:
         """Write the effect's intent down and give its permit.
@@ -213,9 +263,13 @@ class Gate:
             check: Asked right before each repeated attempt leaves; raises if the platform is no longer as it was decided on.
 
         Raises:
-            GateClosed: The gate is not open; nothing was sent.
+            GateClosed: The gate is not open, or its approvals were used for something else; nothing was sent.
         """
         self.require_open()
+        counting = self._counting()
+        taken = self.source.use(self.ask, name, counting) if self.source is not None and counting else ""
+        if taken:
+            raise self.closed((taken,))
         return Permit(self, name, step, data, check)
 
     def _sent_so_far(self) -> str:
@@ -232,12 +286,27 @@ class Gate:
 
     def _ask_for(self, role: str) -> None:
         """Look for one approval, and remember why there is none."""
-        if self.collect is None:
+        if self.source is None:
             return
-        found, reason = self.collect(self.ask, role)
+        found, reason = self.source.collect(self.ask, role)
         self._reasons[role] = reason
         if found is not None and found.role == role and self._counts(found):
             self._approvals.append(found)
+
+    def _drop_what_is_objected_to(self) -> None:
+        """Take out each approval that no longer counts, on record; the gate is then not open any more."""
+        if self.source is None:
+            return
+        for approval in self._counting():
+            reason = self.source.objection(self.ask, approval)
+            if not reason:
+                continue
+            self._approvals.remove(approval)
+            self._reasons[approval.role] = reason
+            self._opened = False
+            data = {"gate": self.ask.gate, "digest": self.ask.digest, "role": approval.role}
+            data |= {"person": approval.person, "way": approval.way, "reason": reason}
+            self.journal.append("approval.fallen", step=self.ask.gate, data=data)
 
     def _counts(self, approval: Approval) -> bool:
         return (approval.gate, approval.digest) == (
@@ -273,7 +342,7 @@ class Gate:
         old = next((one for one in self._approvals if one.role == role and self._expired(one)), None)
         if old is not None:
             return f"the approval by the {words}, {old.person}, counted until {old.expires_at}"
-        reason = self._reasons.get(role) or "✅ on the request in the incidents channel"
+        reason = self._reasons.get(role) or "nobody could be asked"
         return f"no approval by the {words} yet ({reason})"
 
 
@@ -303,9 +372,10 @@ class Permit(Intent):
                 "Nothing was sent.",
                 "Run the cells from the top, in order: the gate is about what step 3 found.",
             )
-        self.gate.require_open()
         if self.attempts:  # the first attempt follows its own look at once; a repeated one has waited
+            self.gate.reconfirm()
             self.check()
+        self.gate.require_open()
         super().admit(sending)
 
 

@@ -58,5 +58,6 @@ def real_pace(scenario: Scenario) -> Scenario:
         "ingest_lag_s": 90.0,
         "jobs": Jobs(pending_s=2.0, running_s=8.0, build_s=90.0, build_outcome=world.jobs.build_outcome),
         "personas": tuple(persona.model_copy(update={"after_s": 20.0}) for persona in world.personas),
+        "signers": tuple(signer.model_copy(update={"after_s": 20.0}) for signer in world.signers),
     }
     return scenario.model_copy(update={"world": world.model_copy(update=slow)})

@@ -34,7 +34,14 @@ EXIT_CODES = {
     Outcome.COMPLETED_UNVERIFIED: 4,
     Outcome.UNKNOWN: 6,
 }
-_ERROR_CODES = {"BadParameters": 2, "PlanViolation": 2, "GateClosed": 3, "LeaseHeld": 5, "OutcomeUnknown": 6}
+_ERROR_CODES = {
+    "BadParameters": 2,
+    "PlanViolation": 2,
+    "GateClosed": 3,
+    "NotApproved": 3,
+    "LeaseHeld": 5,
+    "OutcomeUnknown": 6,
+}
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _SCHEME = "whole://"  # our own saving: papermill picks the handler by the path's beginning
 

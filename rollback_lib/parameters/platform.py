@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -39,6 +40,7 @@ __all__ = [
     "Vercel",
     "address_faults",
     "addresses",
+    "signers_file",
 ]
 
 _STORES = ("s3", "gs", "az")  # buckets, by the scheme of their address
@@ -227,6 +229,13 @@ class Platform(Frozen):
     state: Location = "state"  # leases, approvals, and what another machine needs to take a run over
     bucket: Bucket = Bucket()
     signers: Text | None = None  # file of the keys that may approve; None: parameters/signers/<environment>
+
+
+def signers_file(platform: Platform, environment: str) -> pathlib.Path:
+    """Return the file of an environment's keys that may approve; a relative one is under the project's folder."""
+    if platform.signers is not None:
+        return pathlib.Path(platform.signers).expanduser()
+    return pathlib.Path("parameters", "signers", environment)
 
 
 def addresses(model: BaseModel, place: Place = ()) -> Iterator[tuple[Place, Kind, str]]:

@@ -24,7 +24,7 @@ from rollback_lib.parameters.home import project_home
 from rollback_lib.parameters.hosts import address_of, fault_in_drill, fault_outside_drills
 from rollback_lib.parameters.layer import Layer, known_environment, read_layer, refuse_placeholders
 from rollback_lib.parameters.namespace import given_values, refuse_secrets
-from rollback_lib.parameters.platform import Platform
+from rollback_lib.parameters.platform import Platform, signers_file
 from rollback_lib.parameters.policy import Policy
 from rollback_lib.parameters.run import RunParameters
 from rollback_lib.parameters.secrets import Secrets, redactor_of
@@ -68,6 +68,11 @@ class Resolved:
                 "Set platform.archive to a folder, such as incidents.",
             )
         return self.home / Path(self.platform.archive).expanduser()
+
+    @property
+    def signers(self) -> Path:
+        """Return the file of the keys that may approve; a relative one is under the project's folder."""
+        return signers_file(self.platform, self.parameters.environment)
 
     def public(self) -> dict[str, Any]:
         """Return all of it as JSON-like data for the journal: parameters by name, and what they led to."""

@@ -103,6 +103,7 @@ class Carrier:
         if earlier is not None:
             return earlier
         for _ in range(self.patience.attempts):
+            gate.reconfirm()  # before the platform is looked at, which has to be the last thing before the request
             check_state()
             sent = self._send(effect, gate, check_state)
             if sent is not None:

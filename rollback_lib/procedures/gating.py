@@ -11,7 +11,11 @@ from dataclasses import dataclass, field, replace
 from rollback_lib.consent.approvals import SlackApprovals
 from rollback_lib.consent.gates import Ask, Gate
 from rollback_lib.consent.policy import Demand, demand
+from rollback_lib.consent.signed import SignedApprovals
+from rollback_lib.consent.spoken import SpokenApprovals
+from rollback_lib.consent.ways import Ways
 from rollback_lib.errors import GateClosed
+from rollback_lib.parameters import load_contacts
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Notice
 
@@ -28,13 +32,9 @@ class GateKeeper:
 
     def put(self, ask: Ask, facts: tuple[str, ...]) -> Notice:
         """Show a gate and take the answer as the mode has it; returns at once when interactive."""
-        gate = Gate(
-            ask,
-            self.demand(),
-            self.session.journal,
-            self.session.parameters.dry_run,
-            self._approvals().collect,
-        )
+        wanted, session = self.demand(), self.session
+        ways = self._ways(wanted.roles) if wanted.roles else None
+        gate = Gate(ask, wanted, session.journal, session.parameters.dry_run, ways)
         self._gates[ask.gate] = gate
         gate.show()
         from rollback_lib.procedures.panel import gate_panel, gate_text
@@ -43,8 +43,13 @@ class GateKeeper:
             self._answer(gate)
             return gate_text(gate, facts)
         gate.look()
+        spoken = ways.spoken if ways is not None else None
         gate_panel(
-            gate, facts, by=self.session.operator.name, now=lambda: f"{self.session.clock.now():%H:%M:%S} UTC"
+            gate,
+            facts,
+            by=session.operator.name,
+            now=lambda: f"{session.clock.now():%H:%M:%S} UTC",
+            spoken=spoken,
         )
         return Notice(f"Gate {ask.gate} is shown above; the next cell refuses until it is open.")
 
@@ -76,13 +81,63 @@ class GateKeeper:
         )
         return replace(found, refusals=(*found.refusals, *unsaid))
 
-    def _approvals(self) -> SlackApprovals:
+    def used(self, gate_id: str) -> None:
+        """Say in Slack that what was approved is done; after the effect, so that it does not wait for Slack."""
+        intent = next(
+            (line for line in self.session.journal.find("effect.intent") if line.data["gate"] == gate_id),
+            None,
+        )
+        if intent is not None:
+            self._slack(()).mark_used(intent.data["digest"], intent.data["name"])
+
+    def _ways(self, roles: tuple[str, ...]) -> Ways:
+        session, order = self.session, self.session.resolved.policy.approval_ways
+        interactive = session.parameters.mode == "interactive"
+        return Ways(
+            journal=session.journal,
+            store=session.store,
+            people=lambda: load_contacts(session.resolved.home, session.parameters.environment),
+            incident=session.incident,
+            order=order,
+            slack=self._slack(order) if "slack" in order else None,
+            signed=self._signed(roles) if "signature" in order else None,
+            spoken=self._spoken() if "spoken" in order and interactive else None,
+        )
+
+    def _slack(self, order: tuple[str, ...]) -> SlackApprovals:
         session = self.session
+        by_signature = f"\nOr sign it: `rollback approve {{digest}} -e {session.parameters.environment}`"
         return SlackApprovals(
             session.clients.slack,
             session.journal,
             session.resolved.contacts,
             session.resolved.platform.slack.incidents_channel,
+            session.operator,
+            session.clock,
+            session.resolved.policy.approval_ttl_s,
+            by_signature if "signature" in order else "",
+        )
+
+    def _signed(self, roles: tuple[str, ...]) -> SignedApprovals:
+        session, resolved = self.session, self.session.resolved
+        return SignedApprovals(
+            store=session.store,
+            journal=session.journal,
+            contacts=resolved.contacts,
+            operator=session.operator,
+            clock=session.clock,
+            ttl_s=resolved.policy.approval_ttl_s,
+            incident=session.incident,
+            roles=roles,
+            signers=resolved.home / resolved.signers,
+            signers_shown=str(resolved.signers),
+        )
+
+    def _spoken(self) -> SpokenApprovals:
+        session = self.session
+        return SpokenApprovals(
+            session.journal,
+            session.resolved.contacts,
             session.operator,
             session.clock,
             session.resolved.policy.approval_ttl_s,

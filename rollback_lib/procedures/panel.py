@@ -10,12 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
+from typing import TYPE_CHECKING
 
 from IPython.display import DisplayHandle, display
 
 from rollback_lib.consent.gates import Gate
+from rollback_lib.consent.plain import visible
+from rollback_lib.consent.spoken import SpokenApprovals
 from rollback_lib.errors import RollbackError
 from rollback_lib.procedures.shown import Notice
+
+if TYPE_CHECKING:
+    from ipywidgets import Widget
 
 __all__ = ["gate_panel", "gate_text", "review_tick"]
 
@@ -27,19 +33,35 @@ def gate_text(gate: Gate, facts: tuple[str, ...]) -> Notice:
     return Notice(
         f"Gate {ask.gate} {ask.title} - {ask.environment.upper()}: {state}",
         (
-            *(f"{key}: {value}" for key, value in ask.effect.items()),
+            *(f"{visible(key)}: {visible(value)}" for key, value in ask.effect.items()),
             *facts,
             f"rule: {gate.demand.rule}",
-            *(f"will NOT undo: {text}" for text in ask.will_not_undo),
+            *(f"will NOT undo: {visible(text)}" for text in ask.will_not_undo),
             *(f"approved by {name}" for name in gate.approvers),
             *(f"missing: {text}" for text in gate.missing()),
-            f"digest {ask.digest[:16]}",
+            *(f"to approve: {text}" for text in gate.advice),
+            f"digest {ask.short}",
         ),
     )
 
 
-def gate_panel(gate: Gate, facts: tuple[str, ...], *, by: str, now: Callable[[], str]) -> None:
-    """Show the gate with a field for the target's name and a button; return at once."""
+def gate_panel(
+    gate: Gate,
+    facts: tuple[str, ...],
+    *,
+    by: str,
+    now: Callable[[], str],
+    spoken: SpokenApprovals | None = None,
+) -> None:
+    """Show the gate with a field for the target's name and a button; return at once.
+
+    Args:
+        gate: What is shown.
+        facts: More lines for the text.
+        by: Who types.
+        now: Tells the time for the text.
+        spoken: Takes down approvals by word of mouth; None: policy does not allow them.
+    """
     import ipywidgets as widgets
 
     plain = display(gate_text(gate, facts), display_id=True)  # type: ignore[no-untyped-call]  # IPython has no types
@@ -51,20 +73,63 @@ def gate_panel(gate: Gate, facts: tuple[str, ...], *, by: str, now: Callable[[],
 
     def clicked(_: object) -> None:
         try:
-            right = gate.confirm(typed.value, by=by, way="panel")
+            right = typed.disabled or gate.confirm(typed.value, by=by, way="panel")
             gate.look()
         except RollbackError as exc:
             answer = f"{now()}: {exc}"
         else:
-            button.disabled = typed.disabled = right
+            typed.disabled = typed.disabled or right
+            button.disabled = gate.is_open
+            if right and not gate.is_open:
+                button.description, button.icon = "Look again", "refresh"
             answer = _answer(gate, right=right, by=by, at=now())
             if not right:
                 typed.value = ""  # it is saved with the notebook, and may be anything
         said.value = _lines(answer)
         _update(plain, gate_text(gate, (*facts, *answer.splitlines())))
 
+    def heard(answer: str) -> None:
+        button.disabled = gate.is_open or button.disabled
+        said.value = _lines(answer)
+        _update(plain, gate_text(gate, (*facts, *answer.splitlines())))
+
     button.on_click(clicked)
-    display(widgets.VBox([said, widgets.HBox([typed, button])]))  # type: ignore[no-untyped-call]  # IPython has no types
+    attesting = [
+        _attest_box(gate, role, spoken, now, heard) for role in gate.demand.roles if spoken is not None
+    ]
+    display(widgets.VBox([said, widgets.HBox([typed, button]), *attesting]))  # type: ignore[no-untyped-call]  # IPython has no types
+
+
+def _attest_box(
+    gate: Gate, role: str, spoken: SpokenApprovals, now: Callable[[], str], heard: Callable[[str], None]
+) -> Widget:
+    """Give the fields by which an operator attests a spoken approval: who, when, and a tick."""
+    import ipywidgets as widgets
+
+    people = [(person.name, person.key) for person in spoken.speakers(role)]
+    who = widgets.Dropdown(options=[("who said yes", ""), *people], value="", description="Spoken:")
+    at = widgets.Text(value="", placeholder="HH:MM, UTC", description="at")
+    box = widgets.Checkbox(
+        value=False,
+        indent=False,
+        description=f"I read this out to them by phone, and they approved it as {role.replace('_', ' ')}",
+    )
+
+    def ticked(change: dict[str, object]) -> None:
+        if not change["new"]:
+            return
+        try:
+            approval = spoken.attest(gate.ask, role, who.value, at.value)
+            gate.look()
+        except RollbackError as exc:
+            box.value = False
+            heard(f"{now()}: {exc}")
+        else:
+            box.disabled = who.disabled = at.disabled = True
+            heard(f"{now()}: {approval.told}, at {at.value} UTC")
+
+    box.observe(ticked, names="value")
+    return widgets.VBox([widgets.HBox([who, at]), box])
 
 
 def _update(plain: DisplayHandle | None, text: Notice) -> None:

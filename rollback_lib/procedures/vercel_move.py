@@ -56,6 +56,7 @@ class Move:
             "project": f"{project.name} ({project.id})",
             "from": str(project.production_id),
             "to": f"{target} {commit_text(stable.deployment)}",
+            "why": self.session.parameters.reason,
             "looked at on its own address": stable.looked_at,
             "incident": self.session.incident,
             "run": journal.run,

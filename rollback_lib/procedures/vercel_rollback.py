@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import ClassVar
 
+from rollback_lib.consent.gates import Approval
 from rollback_lib.errors import BadParameters, CheckFailed, OutcomeUnknown, PlanViolation, RollbackError
 from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.model import Check, CheckStatus, Outcome
@@ -174,6 +175,7 @@ class VercelRollback(Procedure):
             self._tell_begin(stable)
             found = self._carrier.carry_out(effect, gate, partial(self._move.require_unmoved, gate, stable))
         self._tell_leads()
+        self.keeper.used("P1.G1")
         first = next(self.journal.find("effect.sending", "P1.S4"))
         return Moved(
             stable.live,
@@ -411,7 +413,7 @@ class VercelRollback(Procedure):
         """Fill the plan's rollback-log columns."""
         parameters, procedure = self.session.parameters, self.session.plan.procedure(self.number)
         approvers = [
-            approval["person"]
+            Approval(**approval).told
             for line in self.journal.find("gate.opened")
             for approval in line.data["approvals"]
         ]

@@ -17,6 +17,7 @@ from rollback_lib.simulator.spec import (
     Jobs,
     Persona,
     RollingRelease,
+    Signer,
     TokenSpec,
     WorldSpec,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "Ports",
     "RollingRelease",
     "Serving",
+    "Signer",
     "TokenSpec",
     "World",
     "WorldSpec",

@@ -27,6 +27,7 @@ from uvicorn import Config, Server
 from rollback_lib.errors import BadParameters
 from rollback_lib.simulator import app, company, control, sentry, slack, vercel
 from rollback_lib.simulator.faults import Door
+from rollback_lib.simulator.signing import SigningDesk
 from rollback_lib.simulator.spec import Service, WorldSpec
 from rollback_lib.simulator.wire import Wire
 from rollback_lib.simulator.world import World
@@ -35,6 +36,7 @@ __all__ = ["DEFAULT_PORTS", "Ports", "Serving", "serve", "start"]
 
 _NOTHING_RUNS = "No world is being served by this command."
 _STOP_S = 5.0  # for the thread to end; it takes a fraction of a second
+_SIGNING_POLL_S = 0.1  # how often those who sign look for requests
 _SETTLED_S = 0.3  # a world that lives no longer needs no past
 _OWNER_ONLY = 0o600
 _OWNER_FOLDER = 0o700
@@ -85,12 +87,17 @@ class Serving:
     _apps: dict[str, ASGIApp]
 
     def __init__(
-        self, spec: WorldSpec, sockets: Mapping[str, socket.socket], state: Path | None = None
+        self,
+        spec: WorldSpec,
+        sockets: Mapping[str, socket.socket],
+        state: Path | None = None,
+        keys: Path | None = None,
     ) -> None:
         self._sockets = dict(sockets)
         self._scratch = tempfile.TemporaryDirectory(prefix="world-")
         self.state = state if state is not None else Path(self._scratch.name) / "state"
         self.state.mkdir(parents=True, exist_ok=True)
+        self._keys = keys if keys is not None else Path(self._scratch.name) / "keys"
         self.addresses = {name: _address(bound) for name, bound in sockets.items()}
         self._asked_to_end = threading.Event()
         self._ready = threading.Event()
@@ -99,6 +106,8 @@ class Serving:
         self.reset(spec)
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
         self._thread.start()
+        self._signing = threading.Thread(target=self._let_sign, name="signers", daemon=True)
+        self._signing.start()
         self._ready.wait()
 
     @property
@@ -144,6 +153,7 @@ class Serving:
                 "pages": pages,
             },
             "state": str(self.state),
+            **({"signers": str(signers)} if (signers := self._desk.signers_file) is not None else {}),
         }
 
     @property
@@ -167,6 +177,7 @@ class Serving:
     def reset(self, spec: WorldSpec | None = None) -> None:
         """Begin a new world at the same addresses, of the same spec unless another is given."""
         world = World(spec if spec is not None else self._world.spec)
+        self._desk = SigningDesk(world.spec.signers, self.state, self._keys)
         apps: dict[str, ASGIApp] = {name: Door(world, name, make(world)) for name, make in _MAKERS.items()}
         apps["control"] = control.make_app(self, lambda: self.platform)
         self._world, self._apps = world, apps
@@ -185,9 +196,14 @@ class Serving:
         for server in self._servers.values():
             self._loop.call_soon_threadsafe(server.leaving.set)
         self._thread.join(_STOP_S)
+        self._signing.join(_STOP_S)
         self._scratch.cleanup()
         if self._thread.is_alive():
             raise RuntimeError("the simulator's thread does not end")
+
+    def _let_sign(self) -> None:
+        while not self._asked_to_end.wait(_SIGNING_POLL_S if self._desk.is_attended else _SETTLED_S):
+            self._desk.act()
 
     def _run(self) -> None:
         try:
@@ -246,25 +262,30 @@ class Serving:
 
 
 @contextmanager
-def serve(spec: WorldSpec, ports: Ports | None = None, *, state: Path | None = None) -> Iterator[Serving]:
+def serve(
+    spec: WorldSpec, ports: Ports | None = None, *, state: Path | None = None, keys: Path | None = None
+) -> Iterator[Serving]:
     """Serve a world for as long as the block runs.
 
     Args:
         spec: The company.
         ports: Where to listen; None: wherever there is room.
         state: The folder that its machines share; None: one that ends with the world.
+        keys: Where its people's keys are, or are made; None: in a folder that ends with the world.
 
     Raises:
         BadParameters: A port is taken, or the host is not a loopback one. Nothing is served.
     """
-    serving = start(spec, ports, state=state)
+    serving = start(spec, ports, state=state, keys=keys)
     try:
         yield serving
     finally:
         serving.stop()
 
 
-def start(spec: WorldSpec, ports: Ports | None = None, *, state: Path | None = None) -> Serving:
+def start(
+    spec: WorldSpec, ports: Ports | None = None, *, state: Path | None = None, keys: Path | None = None
+) -> Serving:
     """Serve a world until `stop` is called; all services answer when this returns. Arguments as of `serve`.
 
     Raises:
@@ -285,7 +306,7 @@ def start(spec: WorldSpec, ports: Ports | None = None, *, state: Path | None = N
         for bound in sockets.values():
             bound.close()
         raise
-    return Serving(spec, sockets, state)
+    return Serving(spec, sockets, state, keys)
 
 
 def _is_loopback(host: str) -> bool:

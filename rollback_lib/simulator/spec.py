@@ -25,6 +25,7 @@ __all__ = [
     "Jobs",
     "Persona",
     "RollingRelease",
+    "Signer",
     "TokenSpec",
     "WorldSpec",
 ]
@@ -103,6 +104,16 @@ class Persona(Frozen):
         default=None, ge=0
     )  # takes the reaction back that long after giving it
     match: str = ""  # text the message must hold; empty: any of the bot's
+
+
+class Signer(Frozen):
+    """Somebody of the company who has a key to approve with."""
+
+    person: str = Field(pattern="^[a-z][a-z0-9_-]*$")  # as the contacts have it
+    roles: tuple[str, ...] = ("engineering_lead",)
+    after_s: float | None = Field(
+        default=0.2, ge=0
+    )  # signs that long after a request was saved; None: leaves it to whoever practises
 
 
 class TokenSpec(Frozen):
@@ -220,6 +231,7 @@ class WorldSpec(Frozen):
     ingest_lag_s: float = Field(default=1.0, ge=0)
     sentry_project: str = SENTRY_PROJECT
     personas: tuple[Persona, ...] = (Persona(user="U0LEE"),)
+    signers: tuple[Signer, ...] = ()
     tokens: tuple[TokenSpec, ...] = _DEFAULT_TOKENS
     faults: tuple[Fault, ...] = ()
     sentry: SentrySpec = SentrySpec()
