@@ -377,6 +377,13 @@ def test_alias_moves_of_a_promotion_have_their_own_path_and_may_be_empty():
     assert platform.lines == ["GET /v1/projects/prj_1/promote/aliases"]
 
 
+def test_alias_moves_are_asked_for_by_the_projects_id():
+    """The official tool never names the project there: whether Vercel would take a name is not known."""
+    vercel, platform, _ = client(ok(PROJECT), ok({}), settings=Settings(project="web"))
+    vercel.alias_moves("rollback")
+    assert platform.lines == ["GET /v9/projects/web", "GET /v9/projects/prj_1/rollback/aliases"]
+
+
 def test_alias_record_tells_what_a_host_serves():
     """The deployment may stand at the top or inside."""
     for body in ({"alias": "a.com", "deploymentId": "dpl_A"}, {"deployment": {"id": "dpl_A", "url": "x"}}):

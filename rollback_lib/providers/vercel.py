@@ -264,7 +264,7 @@ class VercelClient:
             Unreachable: No usable answer.
         """
         version = "v9" if job == "rollback" else "v1"
-        path = f"/{version}/projects/{path_part(self._settings.project)}/{job}/aliases"
+        path = f"/{version}/projects/{path_part(self._project_id())}/{job}/aliases"
         asked = (("failedOnly", "true" if failed_only else "false"), ("limit", "20"))
         return tuple(AliasMove.from_response(raw) for _, raw in self._all(path, asked, "aliases"))
 
@@ -393,7 +393,7 @@ class VercelClient:
         return [*params, ("teamId", team)] if team else list(params)
 
     def _project_id(self) -> str:
-        """Return the project's id for a path: rollback and promote do not take its name."""
+        """Return the project's id for a path: what has to do with rollback and promote does not take its name."""
         if self._settings.project.startswith("prj_"):
             return self._settings.project
         return self._known_id if self._known_id is not None else self.project().id

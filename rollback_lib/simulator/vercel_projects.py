@@ -98,7 +98,7 @@ def describe_rollback(call: Call) -> Response:
 
 def job_aliases(call: Call) -> Response:
     """GET /v9/projects/{id}/rollback/aliases and /promote/aliases."""
-    project, kind = call.project(), call.part("kind")
+    project, kind = call.project(id_only=True), call.part("kind")
     if kind not in ("rollback", "promote"):
         raise Refusal(404, "not_found", f"Could not find the resource: {call.request.url.path}")
     job = project.last_job

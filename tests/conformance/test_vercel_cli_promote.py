@@ -7,6 +7,8 @@ import pytest
 from rollback_lib.simulator import Fault, Jobs, RollingRelease
 from rollback_lib.simulator import company as facts
 
+pytest_plugins = ["served"]
+
 PROJECT = f"/v9/projects/{facts.PROJECT_ID}"
 READS = ("GET /v2/user 200", f"GET /teams/{facts.TEAM_SLUG} 200")
 

@@ -13,6 +13,8 @@ from vercel_cli import linked
 from rollback_lib.simulator import Fault, Jobs
 from rollback_lib.simulator import company as facts
 
+pytest_plugins = ["served"]
+
 PROJECT = f"/v9/projects/{facts.PROJECT_ID}"
 READS = ("GET /v2/user 200", f"GET /teams/{facts.TEAM_SLUG} 200")
 POLL = f"GET {PROJECT}?rollbackInfo=true 200"

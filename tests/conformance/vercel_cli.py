@@ -78,6 +78,7 @@ class Cli:
             scope: The team; None leaves it to the command.
             folder: Where to run it, such as a linked folder.
         """
+        assert ENTRY.is_file(), "the vercel command is not installed: run these tests with make conformance"
         world = self._serving.world
         before = len(world.ledger.entries())
         command = [
