@@ -177,6 +177,8 @@ def drill(
     bad = [drilled for drilled in done if not drilled.as_expected]
     for drilled in bad:
         err.print(f"--- {drilled.name}\n{drilled.said}", markup=False)
+        if drilled.verdict.broken:
+            err.print(str(drilled.verdict), markup=False)
     out.print(
         "All outcomes as expected." if not bad else f"{len(bad)} outcome(s) NOT as expected.", markup=False
     )
@@ -186,12 +188,13 @@ def drill(
 def _tell(drilled: Drilled) -> None:
     expected = drilled.scenario.expected
     came = f"{drilled.outcome or 'no run'}, production {drilled.production}"
-    verdict = (
-        "as expected"
-        if drilled.as_expected
-        else f"EXPECTED {expected.outcome}, production {expected.production}"
-    )
-    out.print(f"  {drilled.name}: {came}, {drilled.seconds:.1f} s - {verdict}", markup=False)
+    judged = f"oracle: {drilled.verdict.summary}"
+    verdict = "as expected"
+    if not drilled.came_right:
+        verdict = f"EXPECTED {expected.outcome}, production {expected.production}"
+    elif not drilled.as_expected:
+        verdict = "NOT as expected: the claim is right, but the run broke what must always hold"
+    out.print(f"  {drilled.name}: {came}, {drilled.seconds:.1f} s, {judged} - {verdict}", markup=False)
 
 
 def _tell_records(done: list[Drilled], home: Path) -> None:

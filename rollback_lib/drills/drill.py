@@ -1,7 +1,7 @@
 """Running scenarios: a fresh world each, the notebook headless in a process of its own, the outcome held against the expected.
 
 - The world's addresses go in as the notebook's `platform`, its tokens as environment variables of the child only.
-- What a run claims and what the world shows must both be as expected.
+- What a run claims and what the world shows must both be as expected, and the oracle must find nothing broken.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rollback_lib.drills.oracle import Case, Verdict, judge
 from rollback_lib.drills.scenario import Scenario
 from rollback_lib.model import Outcome
 from rollback_lib.simulator import OutcomeView, Serving, serve
@@ -39,12 +40,18 @@ class Drilled:
     folder: Path | None
     seconds: float
     said: str  # the child's own words
+    verdict: Verdict
 
     @property
-    def as_expected(self) -> bool:
+    def came_right(self) -> bool:
         """Say whether claim and world are both as the scenario expects."""
         expected = self.scenario.expected
         return self.outcome == expected.outcome and self.production == expected.production
+
+    @property
+    def as_expected(self) -> bool:
+        """Say whether it came right, and the oracle found nothing broken."""
+        return self.came_right and not self.verdict.broken
 
 
 def run_scenarios(
@@ -82,15 +89,27 @@ def _drill(name: str, scenario: Scenario, home: Path, policy: Mapping[str, Any])
         child = _run_child(scenario, serving, home, policy, report)
         result = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
         production = _production(serving.world.outcome_view(), target)
+        folder = Path(result["folder"]) if result.get("folder") else None
+        case = Case(
+            serving.world,
+            folder,
+            home,
+            said=child.stdout + child.stderr,
+            exit_code=child.returncode,
+            outcome=result.get("outcome"),
+            state=serving.state,
+        )
+        verdict = judge(case)
     return Drilled(
         name=name,
         scenario=scenario,
         outcome=Outcome(result["outcome"]) if result.get("outcome") else None,
         production=production,
         exit_code=child.returncode,
-        folder=Path(result["folder"]) if result.get("folder") else None,
+        folder=folder,
         seconds=time.monotonic() - began,
-        said=child.stdout + child.stderr,
+        said=case.said,
+        verdict=verdict,
     )
 
 

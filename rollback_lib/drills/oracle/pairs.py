@@ -1,0 +1,141 @@
+"""Which line of a journal stands for which request that reached the world.
+
+- A line stands for one request at most: same service, verb, path, query and digest of the body.
+- It was written before the request arrived, and its answer after that; the order of both sides is kept.
+- What a run of the same world sent besides is told apart by that run's own lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from rollback_lib.drills.oracle.lines import Line, Told
+from rollback_lib.simulator.ledger import Entry
+
+__all__ = ["Pairs", "Sent", "pair"]
+
+_BLANKED = re.compile(r"\[[A-Za-z_]+\]")  # each side has its own word in the place of a secret
+_ENDS = ("done", "failed", "unknown")
+_ROUNDED_MS = 1  # the ledger's times are rounded, the journal's cut off
+_NEVER_LEFT = "not_sent"
+_Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One attempt, as the journal has it."""
+
+    line: Line
+    kind: str  # effect or prepare
+    intent: Line | None  # the one that was open when it left
+    answer: Line | None
+    entry: Entry | None = None  # the request that arrived, if one did
+    is_late: bool = False  # it was written only after the request had arrived
+
+    @property
+    def name(self) -> str:
+        """The change that it is an attempt of."""
+        return self.line.name
+
+    @property
+    def path(self) -> str:
+        """The path without its query."""
+        return str(self.line.data.get("path", "")).partition("?")[0]
+
+    @property
+    def target(self) -> str:
+        """The last part of the path: what the request is about."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def answered(self) -> str:
+        """The kind of its answer; empty where none is on record."""
+        return str(self.answer.data.get("kind", "")) if self.answer is not None else ""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Both sides, held against each other."""
+
+    sent: tuple[Sent, ...]
+    orphans: tuple[Entry, ...]  # changed something and stand in no journal
+
+    @property
+    def effects(self) -> tuple[Sent, ...]:
+        """The attempts of changes of production, in order."""
+        return tuple(sent for sent in self.sent if sent.kind == "effect")
+
+    def of(self, name: str, kind: str) -> tuple[Sent, ...]:
+        """The attempts of one change, in order."""
+        return tuple(sent for sent in self.sent if sent.name == name and sent.kind == kind)
+
+
+def pair(told: Told, others: Iterable[Told], entries: Sequence[Entry]) -> Pairs:
+    """Hold the attempts of a run, and of other runs in the same world, against the ledger's changing requests."""
+    own = _attempts(told)
+    foreign = [sent for other in others for sent in _attempts(other)]
+    waiting: dict[_Key, list[Sent]] = defaultdict(list)
+    for sent in sorted((*own, *foreign), key=lambda sent: sent.line.at_ms):
+        if sent.answered != _NEVER_LEFT:
+            waiting[_key_of_line(sent.line)].append(sent)
+    found: dict[int, Sent] = {}  # by the attempt's own line
+    orphans = []
+    for entry in entries:
+        candidates = waiting[_key_of_entry(entry)]
+        fitting = next((sent for sent in candidates if _fits(sent, entry)), None)
+        chosen = fitting or next(iter(candidates), None)
+        if chosen is None:
+            orphans.append(entry)
+            continue
+        candidates.remove(chosen)
+        found[id(chosen.line)] = replace(chosen, entry=entry, is_late=fitting is None)
+    return Pairs(tuple(found.get(id(sent.line), sent) for sent in own), tuple(orphans))
+
+
+def _attempts(told: Told) -> list[Sent]:
+    attempts = []
+    for line in told.lines:
+        kind, _, what = line.event.partition(".")
+        if what == "sending":
+            attempts.append(Sent(line, kind, _open_intent(told, kind, line), _answer_to(told, kind, line)))
+    return attempts
+
+
+def _open_intent(told: Told, kind: str, line: Line) -> Line | None:
+    """Find the intent that an attempt belongs to; none where it was ended before or never written."""
+    events = (f"{kind}.intent", *(f"{kind}.{end}" for end in _ENDS))
+    about = [one for one in told.of(*events) if one.name == line.name and one.seq < line.seq]
+    return about[-1] if about and about[-1].event == events[0] else None
+
+
+def _answer_to(told: Told, kind: str, line: Line) -> Line | None:
+    """Find the answer to an attempt: the next of the change, unless another attempt comes first."""
+    later = (
+        one
+        for one in told.of(f"{kind}.answered", f"{kind}.sending")
+        if one.name == line.name and one.seq > line.seq
+    )
+    following = next(later, None)
+    return following if following is not None and following.event.endswith("answered") else None
+
+
+def _fits(sent: Sent, entry: Entry) -> bool:
+    answered_ms = sent.answer.at_ms if sent.answer is not None else None
+    in_time = answered_ms is None or entry.at_ms <= answered_ms + _ROUNDED_MS
+    return sent.line.at_ms <= entry.at_ms and in_time
+
+
+def _key_of_line(line: Line) -> _Key:
+    data = line.data
+    service, method, path, digest = (
+        str(data.get(name, "")) for name in ("service", "method", "path", "body_sha256")
+    )
+    return service, method, _BLANKED.sub("", path), digest
+
+
+def _key_of_entry(entry: Entry) -> _Key:
+    target = f"{entry.path}?{entry.query}" if entry.query else entry.path
+    return entry.service, entry.method, _BLANKED.sub("", target), entry.body_sha256
