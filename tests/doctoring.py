@@ -25,6 +25,7 @@ from rehearsal import Rehearsal
 
 from rollback_lib.drills.oracle import Case
 from rollback_lib.errors import RollbackError
+from rollback_lib.procedures import VercelRollback
 from rollback_lib.simulator import Fault, World, WorldSpec
 from rollback_lib.simulator.hosting import Effect
 from rollback_lib.simulator.ledger import Entry
@@ -44,6 +45,7 @@ KINDS: dict[str, tuple[WorldSpec, Raw]] = {
     "denied": (WorldSpec(faults=(Fault(kind="deny", **ROLLBACK),)), {}),
     "job failed": (WorldSpec(faults=(Fault(kind="job_failed", **ROLLBACK),)), {}),
     "job stuck": (WorldSpec(faults=(Fault(kind="job_stuck", **ROLLBACK),)), {}),
+    "noticed": (WorldSpec(), {}),
     "quiet": (WorldSpec(ingest_lag_s=3600), {}),
 }
 
@@ -61,11 +63,22 @@ def honest(kind: str) -> tuple[World, Path, Path]:
             stable = rollback.identify_stable_deployment()
             rollback.review(stable)
             rollback.gate("P1.G1", stable)
-            rollback.monitor(rollback.move_production(stable))
+            moved = rollback.move_production(stable)
+            if kind == "noticed":
+                _live_for_long(rollback, company)
+            rollback.monitor(moved)
             rollback.verify(stable)
             rollback.close()
         company.restart(rollback)
     return company.world, rollback.folder, company.home
+
+
+def _live_for_long(rollback: VercelRollback, company: Rehearsal) -> None:
+    """Let the heart beat while minutes pass: the dead-man notice is scheduled and pushed ahead."""
+    assert rollback.dead_man is not None
+    for _ in range(3):
+        rollback.dead_man.beat()
+        company.clock.advance(300)
 
 
 @contextmanager
@@ -219,9 +232,9 @@ class Doctor:
         """Find a request by a part of its path; the last one with -1."""
         return [entry for entry in self.entries if path in entry.path][nth]
 
-    def arrive(self, like: str, **changed: Any) -> None:
+    def arrive(self, like: str, nth: int = 0, **changed: Any) -> None:
         """Let a further request arrive right after one that did."""
-        entry = self.entry(like)
+        entry = self.entry(like, nth)
         self.entries.insert(self.entries.index(entry) + 1, replace(entry, **{"seq": 900, **changed}))
 
     def forget(self, keep: Callable[[Entry], bool]) -> None:

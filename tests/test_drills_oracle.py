@@ -16,6 +16,7 @@ import pytest
 from doctoring import KINDS, Doctor, digest, honest
 
 from rollback_lib.drills.oracle import Case, judge
+from rollback_lib.simulator.slack_store import Draft
 
 Raw = dict[str, Any]
 ALERT = "message alert"
@@ -224,6 +225,28 @@ def window_from_before(doctor: Doctor) -> None:
     """The error rate was read from a window that begins before the rollback."""
     entry = [entry for entry in doctor.entries if entry.path.endswith("/events/")][-1]
     entry.query = entry.query.replace("start=2026-11-23T21%3A58", "start=2026-11-23T21%3A57")
+    doctor.edit(
+        "check", lambda data: data.update(source=data["source"].replace(" 21:58", " 21:57", 1)), "P1.C3"
+    )
+
+
+def window_never_asked(doctor: Doctor) -> None:
+    """The check names a window that nobody asked for."""
+    doctor.edit("check", lambda data: data.update(source="Sentry, 21:50:00-21:50:03 UTC"), "P1.C3")
+
+
+def notice_left_standing(doctor: Doctor) -> None:
+    """The dead-man notice was taken back, and the chat still holds it."""
+    run = doctor.lines[0]["run"]
+    now_ms = doctor.world.now_ms()
+    doctor.patch.setattr(doctor.world.slack, "_scheduled", {})
+    doctor.world.slack.schedule("C0INCIDENTS", Draft(f"silent: {run}"), now_ms // 1000 + 900, now_ms)
+
+
+def notice_renewed_after_its_end(doctor: Doctor) -> None:
+    """A notice is scheduled again when it was taken back."""
+    renewed = {"path": "/api/chat.scheduleMessage", "body_sha256": "0" * 64}
+    doctor.arrive("chat.deleteScheduledMessage", -1, **renewed)
 
 
 def rate_that_was_not(doctor: Doctor) -> None:
@@ -561,6 +584,9 @@ LIES: list[tuple[str, Callable[[Doctor], None], set[int]]] = [
     ("P0", health_was_red, {3}),
     ("P0", hollow_page, {3}),
     ("P0", window_from_before, {3}),
+    ("P0", window_never_asked, {3}),
+    ("noticed", notice_left_standing, {3}),
+    ("noticed", notice_renewed_after_its_end, {1, 3}),
     ("P0", rate_that_was_not, {3}),
     ("P0", production_elsewhere, {3, 4}),
     ("P0", pin_that_was_off, {3, 4}),

@@ -20,6 +20,7 @@ __all__ = ["judge_claims"]
 
 _CLOCKS_MS = 5_000  # by which the platform's clock may be off, as the runbook allows for
 _DIGEST_SHOWN = 16  # characters of a digest that a request for approval shows
+_TAKEN_BACK = "chat.deleteScheduledMessage"
 _BY_WEBHOOK = " by webhook"
 
 
@@ -89,7 +90,9 @@ def _over(bench: Bench, line: Line) -> Iterator[str]:
 
 def _said(bench: Bench, line: Line) -> Iterator[str]:
     """Judge that a message stands in the channel, with the words that were meant."""
-    if not bench.pairs.of(line.name, "prepare") and "ts" not in line.data:
+    sent = [one for one in bench.pairs.of(line.name, "prepare") if one.line.seq < line.seq]
+    if sent and sent[-1].path.endswith(_TAKEN_BACK):
+        yield from _still_scheduled(bench)
         return
     intents = [one for one in bench.told.of("prepare.intent") if one.name == line.name and one.seq < line.seq]
     meant = intents[-1].data if intents else {}
@@ -110,6 +113,14 @@ def _said(bench: Bench, line: Line) -> Iterator[str]:
         yield f"message {place['ts']} does not show the digest that it is to be approved by"
     elif place is meant and message.edited_ts is None:
         yield f"message {place['ts']} was never edited"
+
+
+def _still_scheduled(bench: Bench) -> Iterator[str]:
+    """Name the notices of the run that the chat will post although the run took them back."""
+    run = str(bench.told.opening.get("run"))
+    for later in bench.truth.scheduled:
+        if run in later.draft.text and bench.told.is_closed:
+            yield f"message {later.id} will still be posted"
 
 
 _JUDGED = {

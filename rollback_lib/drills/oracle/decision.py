@@ -19,7 +19,7 @@ from rollback_lib.drills.oracle.verdict import Inquiry
 
 __all__ = ["judge_decision"]
 
-_WAYS = {"rollback": "instant rollback", "promote": "promote"}  # verb in the path -> word at the gate
+_WAYS = {"rollback": "instant rollback", "promote": "promote"}  # verb in the path -> words at the gate
 _APPROVED = "white_check_mark"
 
 
@@ -61,9 +61,8 @@ def _other_request(sent: Sent, shown: Line) -> Iterator[str]:
     to = str(effect.get("to", "")).partition(" ")[0]
     if sent.target != to:
         yield f"it leads to {sent.target}; the gate named {to} ({shown})"
-    verb = sent.path.split("/")[-2] if sent.path.count("/") > 1 else ""
-    if _WAYS.get(verb) != effect.get("what"):
-        yield f"it is a {verb}; the gate spoke of {effect.get('what')} ({shown})"
+    if sent.verb not in _WAYS or _WAYS[sent.verb] not in str(effect.get("what")):
+        yield f"it is a {sent.verb}; the gate spoke of {effect.get('what')} ({shown})"
 
 
 def _other_digest(sent: Sent, shown: Line, opened: Line | None) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from rollback_lib.drills.oracle.case import Bench
@@ -24,6 +25,7 @@ _OK = 200
 _ONE_LOOK_MS = 1_000  # a look at the records is several requests
 _TARGET = re.compile(r"\bdpl_\w+")
 _PAGE = re.compile(r"GET (/\S*)$")
+_WINDOW = re.compile(r"(\d\d:\d\d:\d\d)-(\d\d:\d\d:\d\d) UTC")
 _CLAIMED_RATE = re.compile(r"([\d.]+) %")
 _SLACK = 0.01  # a rate is of requests that had been counted by then
 _DOINGS = ("step.", "run.", "job.", "gate.")
@@ -89,13 +91,15 @@ def _page(bench: Bench, line: Line) -> Iterator[str]:
 
 def _rate(bench: Bench, line: Line) -> Iterator[str]:
     """Judge that the window asked for lay behind the move, and that the rate in it was what was said."""
+    named_window = _WINDOW.search(str(line.data.get("source", "")))
     windows = [
         (entry, window)
         for entry in bench.truth.reads("sentry", line.at_ms, _began_ms(bench, line))
         if entry.path.rstrip("/").endswith("/events") and (window := _window(entry.query)) is not None
+        if named_window is not None and tuple(map(_clock, window)) == named_window.groups()
     ]
     if not windows:
-        yield "nobody asked for the error rate"
+        yield f"nobody asked for the error rate of its window ({line.data.get('source')})"
         return
     entry, (since_s, until_s) = windows[-1]
     if bench.truth.steady(since_s, until_s) not in {sent.target for sent in bench.pairs.effects}:
@@ -116,6 +120,11 @@ def _window(query: str) -> tuple[int, int] | None:
     except (KeyError, ValueError):
         return None
     return since, until
+
+
+def _clock(seconds: int) -> str:
+    """Write an instant as checks name the ends of their window."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M:%S}"
 
 
 def _asked(bench: Bench, line: Line, path: str) -> Entry | None:

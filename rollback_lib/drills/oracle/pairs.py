@@ -3,6 +3,7 @@
 - A line stands for one request at most: same service, verb, path, query and digest of the body.
 - It was written before the request arrived, and its answer after that; the order of both sides is kept.
 - What a run of the same world sent besides is told apart by that run's own lines.
+- What keeps a notice up that was begun on record needs no line of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from rollback_lib.simulator.ledger import Entry
 __all__ = ["Pairs", "Sent", "pair"]
 
 _BLANKED = re.compile(r"\[[A-Za-z_]+\]")  # each side has its own word in the place of a secret
+# A notice is pushed ahead by scheduling it anew and taking the old one back; only its beginning and end are journaled.
+_KEPT_UP = ("/api/chat.scheduleMessage", "/api/chat.deleteScheduledMessage")
 _ENDS = ("done", "failed", "unknown")
 _ROUNDED_MS = 1  # the ledger's times are rounded, the journal's cut off
 _NEVER_LEFT = "not_sent"
@@ -49,6 +52,11 @@ class Sent:
     def target(self) -> str:
         """The last part of the path: what the request is about."""
         return self.path.rpartition("/")[2]
+
+    @property
+    def verb(self) -> str:
+        """The part of the path before the last: what is to be done with it."""
+        return self.path.rpartition("/")[0].rpartition("/")[2]
 
     @property
     def answered(self) -> str:
@@ -92,7 +100,19 @@ def pair(told: Told, others: Iterable[Told], entries: Sequence[Entry]) -> Pairs:
             continue
         candidates.remove(chosen)
         found[id(chosen.line)] = replace(chosen, entry=entry, is_late=fitting is None)
-    return Pairs(tuple(found.get(id(sent.line), sent) for sent in own), tuple(orphans))
+    held = tuple(found.get(id(sent.line), sent) for sent in own)
+    return Pairs(held, tuple(entry for entry in orphans if not _is_renewal(entry, [*held, *found.values()])))
+
+
+def _is_renewal(entry: Entry, sent: Sequence[Sent]) -> bool:
+    """Tell whether a request keeps up a notice whose beginning is on record, and its end is not yet."""
+    if entry.path not in _KEPT_UP:
+        return False
+    about = [
+        one for one in sent if one.path in _KEPT_UP and one.entry is not None and one.entry.seq < entry.seq
+    ]
+    latest = max(about, key=lambda one: one.entry.seq if one.entry is not None else 0, default=None)
+    return latest is not None and latest.path == _KEPT_UP[0]
 
 
 def _attempts(told: Told) -> list[Sent]:

@@ -31,6 +31,7 @@ class Truth:
             self.entries = tuple(world.ledger.entries())
             self.effects = tuple(self._hosting.effects)
             self.messages = {(said.channel, said.ts): said for said in world.slack.messages()}
+            self.scheduled = tuple(world.slack.scheduled())
         self.hosts = self._hosting.project.production_hosts
         self._skew_ms = round(world.spec.clock_skew_s * 1000)
 

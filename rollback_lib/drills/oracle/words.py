@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from rollback_lib.drills.oracle.case import NOTEBOOK, Bench
 from rollback_lib.drills.oracle.lines import Line
+from rollback_lib.drills.oracle.pairs import Sent
 from rollback_lib.drills.oracle.truth import named
 from rollback_lib.drills.oracle.verdict import Inquiry
 
@@ -20,6 +21,7 @@ __all__ = ["judge_words"]
 
 _EXITS = {"verified": 0, "failed": 1, "refused": 3, "completed_unverified": 4, "unknown": 6}
 _SHOWN = re.compile(r"^Outcome: (\w+)", re.MULTILINE)
+_PINS = "rollback"  # the verb in the path of what pins production; a promotion unpins it
 _SURELY_NOT = ("refused", "not_sent")
 _SETTLED = ("effect.done", "effect.recovered")  # that it was not seen does not say that it will not come
 
@@ -112,38 +114,37 @@ def _false_record(bench: Bench) -> Iterator[str]:
 def _verified(bench: Bench, word: Line) -> Iterator[str]:
     if word.event != "run.closed":
         yield "the run was not closed"
-    targets = {sent.target for sent in bench.pairs.effects if sent.entry is not None and sent.entry.applied}
-    if len(targets) != 1:
-        yield f"the run's effects led to {len(targets)} targets"
+    applied = [sent for sent in bench.pairs.effects if sent.entry is not None and sent.entry.applied]
+    if len({sent.target for sent in applied}) != 1:
+        yield f"the run's effects led to {len({sent.target for sent in applied})} targets"
         return
-    (target,) = targets
     yield from _not_passed(bench)
     for line in bench.told.of("step.skipped"):
         yield f"{line.step} was skipped ({line})"
     yield from _in_doubt(bench)
-    yield from _not_healed(bench, target, word)
+    yield from _not_healed(bench, applied[-1], word)
 
 
-def _not_healed(bench: Bench, target: str, word: Line) -> Iterator[str]:
+def _not_healed(bench: Bench, done: Sent, word: Line) -> Iterator[str]:
     """Say what is wrong with the world at the end; what moved after the last look nobody could have seen."""
-    faults = _unwell(bench, target, word.at_ms)
+    faults = _unwell(bench, done, word.at_ms)
     look = _last_checks(bench).get(f"P{_number(bench)}.PIN")
     if faults and look is not None and look.data.get("status") == "passed":
         looks = bench.truth.reads("vercel", look.at_ms)
-        faults = _unwell(bench, target, looks[-1].at_ms) if looks else faults
+        faults = _unwell(bench, done, looks[-1].at_ms) if looks else faults
     yield from faults
 
 
-def _unwell(bench: Bench, target: str, at_ms: int) -> list[str]:
-    truth, faults = bench.truth, []
+def _unwell(bench: Bench, done: Sent, at_ms: int) -> list[str]:
+    truth, target, faults = bench.truth, done.target, []
     if not truth.is_on(target, at_ms):
         faults.append(
             f"production was on {truth.production(at_ms)}, its domains on {truth.live(at_ms)}, not on {target}"
         )
     if truth.is_struck(target, at_ms):
         faults.append(f"{target} carries the fault")
-    if bench.told.parameters.get("method", "rollback") == "rollback" and not truth.is_pinned(at_ms):
-        faults.append("production was not pinned")
+    if truth.is_pinned(at_ms) is not (done.verb == _PINS):
+        faults.append(f"production was {'' if truth.is_pinned(at_ms) else 'not '}pinned after a {done.verb}")
     return faults
 
 
