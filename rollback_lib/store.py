@@ -132,8 +132,12 @@ class Store:
                 return None
         raise AssertionError("unreachable")
 
-    def keys(self, prefix: str) -> tuple[str, ...]:
+    def keys(self, prefix: str, *, after: str = "") -> tuple[str, ...]:
         """List the keys below a prefix, in order; the prefix ends at a slash.
+
+        Args:
+            prefix: Whole parts of the keys.
+            after: Only keys that come behind it; empty: all.
 
         Raises:
             Unreachable: The store gave no usable answer.
@@ -141,7 +145,8 @@ class Store:
         import obstore
 
         with self._told(f"list {prefix}"):
-            found = [meta["path"] for page in obstore.list(self._objects, prefix) for meta in page]
+            pages = obstore.list(self._objects, prefix, offset=after or None)
+            found = [meta["path"] for page in pages for meta in page]
         return tuple(sorted(found))
 
     def delete(self, key: str) -> None:

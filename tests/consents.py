@@ -11,6 +11,7 @@ from conftest import FakeClock
 
 from rollback_lib.consent.gates import Approval, Ask, Gate
 from rollback_lib.consent.policy import Demand
+from rollback_lib.errors import RollbackError
 from rollback_lib.journal import Journal
 from rollback_lib.model import GateId, Redactor, RequestClass, RunId, Sending
 
@@ -106,16 +107,37 @@ def approval_for(ask: Ask, role: str = "engineering_lead", **changed: Any) -> Ap
     return Approval(**(facts | changed))
 
 
+@dataclass
+class Tenure:
+    """A hold on the environment that lets pass unless a test says otherwise, and notes what it was asked."""
+
+    asked: list[str] = field(default_factory=list)
+    refusals: dict[str, RollbackError] = field(default_factory=dict)  # by what is asked
+
+    def require(self, deadline_s: float) -> None:
+        self._ask("require", deadline_s)
+
+    def hand_over(self, deadline_s: float) -> None:
+        self._ask("hand_over", deadline_s)
+
+    def _ask(self, what: str, deadline_s: float) -> None:
+        self.asked.append(f"{what} {deadline_s:g}")
+        if what in self.refusals:
+            raise self.refusals[what]
+
+
 def open_gate(
     journal: Journal,
     ask: Ask | None = None,
     collect: Callable[[Ask, str], tuple[Approval | None, str]] | None = None,
+    tenure: Tenure | None = None,
 ) -> Gate:
     """Give a gate that a person has opened; without `collect` no approval is needed."""
     gate = Gate(
         ask or make_ask(),
         FREE if collect is None else LEAD,
         journal,
+        tenure or Tenure(),
         source=By(collect) if collect is not None else None,
     )
     gate.show()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import BEGAN, FakeClock
-from consents import HOME, NAME, RUN, By, begin, events, make_ask, open_gate, resume
+from consents import HOME, NAME, RUN, By, Tenure, begin, events, make_ask, open_gate, resume
 from slack_fake import BOT, CHANNEL, TOKEN, Workspace
 
 from rollback_lib.consent.approvals import SlackApprovals, judge_reactions
@@ -608,7 +608,11 @@ def test_a_gate_shows_the_reason_that_slack_gave(approvals: SlackApprovals, slac
 
     slack.broken = "down"
     gate = Gate(
-        make_ask(), Demand((LEAD,), (), (), "severity P1"), approvals.journal, source=By(approvals.collect)
+        make_ask(),
+        Demand((LEAD,), (), (), "severity P1"),
+        approvals.journal,
+        Tenure(),
+        source=By(approvals.collect),
     )
     gate.confirm(NAME, by="Ana Operator", way="panel")
     gate.look()

@@ -12,15 +12,23 @@ from typing import Any
 import httpx
 import pytest
 from conftest import FakeClock
-from consents import FREE, LEAD, NAME, By, approval_for, begin, events, make_ask, open_gate, sending
+from consents import FREE, LEAD, NAME, By, Tenure, approval_for, begin, events, make_ask, open_gate, sending
 from http_fakes import Platform, door, ok
 
 from rollback_lib.clock import to_iso
 from rollback_lib.consent.gates import Approval, Ask, Gate, Permit
 from rollback_lib.consent.policy import Demand
-from rollback_lib.errors import GateClosed, JournalError, PlanViolation
+from rollback_lib.errors import (
+    GateClosed,
+    JournalError,
+    LeaseHeld,
+    PlanViolation,
+    RollbackError,
+    Unreachable,
+)
 from rollback_lib.http import Rule, Service
 from rollback_lib.journal import Intent, Journal, read_journal
+from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.model import Answer, RequestClass
 
 Collect = Callable[[Ask, str], tuple[Approval | None, str]]
@@ -34,7 +42,9 @@ def journal(tmp_path: Path, clock: FakeClock) -> Journal:
 
 def make(journal: Journal, demand: Demand = FREE, collect: Collect | None = None, **more: Any) -> Gate:
     """Give a gate that was shown."""
-    gate = Gate(make_ask(**more), demand, journal, source=By(collect) if collect is not None else None)
+    gate = Gate(
+        make_ask(**more), demand, journal, Tenure(), source=By(collect) if collect is not None else None
+    )
     gate.show()
     return gate
 
@@ -284,7 +294,7 @@ def test_a_dry_run_gives_no_permit_and_asks_nobody(journal: Journal) -> None:
         asked.append(role)
         return approves(ask, role)
 
-    gate = Gate(make_ask(), LEAD, journal, dry_run=True, source=By(collect))
+    gate = Gate(make_ask(), LEAD, journal, Tenure(), dry_run=True, source=By(collect))
     gate.show()
     gate.confirm(NAME, by="Ana Operator", way="panel")
     gate.look()
@@ -608,3 +618,61 @@ def test_a_permit_writes_down_what_came_back(journal: Journal) -> None:
     assert line.data["kind"] == "refused"
     assert line.data["attempt"] == 1
     assert datetime.fromisoformat(line.at) == journal.clock.now()
+
+
+# The lease
+
+
+def test_the_lease_is_asked_before_the_line_and_the_line_handed_over_before_the_request(
+    journal: Journal,
+) -> None:
+    """Also before a repeated attempt: for as long as the request may take."""
+    tenure = Tenure()
+    permit = permit_of(open_gate(journal, tenure=tenure))
+    assert tenure.asked == []
+    permit.admit(sending())
+    permit.admit(sending())
+    assert tenure.asked == ["require 10", "hand_over 10"] * 2
+
+
+@pytest.mark.parametrize("error", [LeaseHeld, Unreachable])
+def test_without_the_lease_nothing_is_written_as_sent(journal: Journal, error: type[RollbackError]) -> None:
+    """Refused before its line, with the truth about what was sent before."""
+    tenure = Tenure()
+    permit = permit_of(open_gate(journal, tenure=tenure))
+    tenure.refusals["require"] = error("somebody else has it", "nothing by this", "ask them")
+    with pytest.raises(error) as caught:
+        permit.admit(sending())
+    assert caught.value.happened == "somebody else has it"
+    assert caught.value.state == "This run has sent nothing that changes production."
+    assert caught.value.next_step == "ask them"
+    assert events(journal, "effect") == ["effect.intent"]
+
+
+@pytest.mark.parametrize("error", [LeaseHeld, Unreachable])
+def test_a_line_that_cannot_be_handed_over_is_of_an_attempt_that_did_not_leave(
+    journal: Journal, error: type[RollbackError]
+) -> None:
+    """Nobody has to ask the platform about it."""
+    tenure = Tenure(refusals={"hand_over": error("the store is gone", "nothing by this", "look at it")})
+    permit = permit_of(open_gate(journal, tenure=tenure))
+    with pytest.raises(error) as caught:
+        permit.admit(sending())
+    assert caught.value.state == "This run has sent nothing that changes production."
+    assert events(journal, "effect") == ["effect.intent", "effect.sending", "effect.answered"]
+    assert (journal.lines[-1].data["kind"], journal.lines[-1].data["text"]) == (
+        "not_sent",
+        "the store is gone",
+    )
+    assert not effect_in_doubt(journal.lines)
+
+
+def test_a_lease_lost_after_an_attempt_in_doubt_says_that_it_is_in_doubt(journal: Journal) -> None:
+    """The second attempt is refused; what the first one did is not known."""
+    tenure = Tenure()
+    permit = permit_of(open_gate(journal, tenure=tenure))
+    permit.admit(sending())
+    tenure.refusals["require"] = LeaseHeld("somebody else has it", "nothing by this", "ask them")
+    with pytest.raises(LeaseHeld) as caught:
+        permit.admit(sending())
+    assert caught.value.state.startswith("UNKNOWN")

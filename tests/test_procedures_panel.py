@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets
 import pytest
 from conftest import FakeClock
-from consents import FREE, LEAD, NAME, By, approval_for, begin, events, make_ask
+from consents import FREE, LEAD, NAME, By, Tenure, approval_for, begin, events, make_ask
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import CapturedIO, capture_output
 
@@ -100,7 +100,9 @@ def shown(
     journal: Journal, demand: Demand = FREE, collect: Collect | None = None, **more: Any
 ) -> tuple[Cell, Gate]:
     """Run the gate's cell."""
-    gate = Gate(make_ask(**more), demand, journal, source=By(collect) if collect is not None else None)
+    gate = Gate(
+        make_ask(**more), demand, journal, Tenure(), source=By(collect) if collect is not None else None
+    )
     gate.show()
     with capture_output() as captured:
         gate_panel(gate, FACTS, by="Ana Operator", now=lambda: "21:58:07 UTC")
@@ -226,7 +228,7 @@ def test_without_ipython_the_panel_does_not_fail(
 ) -> None:
     """Run as a plain script, the gate is printed, and a click finds no output to replace."""
     InteractiveShell.clear_instance()
-    gate = Gate(make_ask(), FREE, journal)
+    gate = Gate(make_ask(), FREE, journal, Tenure())
     gate.show()
     gate_panel(gate, FACTS, by="Ana Operator", now=lambda: "21:58:07 UTC")
     assert "CLOSED" in capsys.readouterr().out

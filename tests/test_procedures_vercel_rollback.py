@@ -185,7 +185,7 @@ def test_run_all_again_after_a_restart_sends_nothing_twice(company: Rehearsal):
     again.close()
     assert len(company.sent("/rollback/")) == 1
     assert len(company.sent("chat.postMessage", "slack")) == len(
-        {line.data["name"] for line in company.lines(again) if line.event == "prepare.done"}
+        {line.data["name"] for line in company.lines(again) if line.event == "prepare.sending"}
     )
 
 
@@ -662,7 +662,7 @@ def test_new_run_beside_one_that_moved_production_says_so(company: Rehearsal):
     gate._gates["P1.G1"].confirm("derrimut-platform", by="Ana Operator", way="panel")
     first.move_production(stable)
     company.restart(first)
-    second = company.open(mode="interactive", new_run=True)
+    second = company.open(mode="interactive", new_run=True, take_over=first.journal.run)
     warnings = [line.data["text"] for line in company.lines(second) if line.event == "warning"]
     assert any(first.journal.run in text and "is not closed" in text for text in warnings)
 
@@ -684,5 +684,10 @@ def test_new_run_left_on_after_a_restart_goes_on_and_sends_nothing_twice(company
     again = company.open(mode="interactive", new_run=True)
     assert again.journal.run == first.journal.run
     company.restart(again)
-    other = company.open(mode="interactive", new_run=True, reason="Something else is broken")
+    other = company.open(
+        mode="interactive",
+        new_run=True,
+        reason="Something else is broken",
+        take_over=again.journal.run,
+    )
     assert other.journal.run != first.journal.run

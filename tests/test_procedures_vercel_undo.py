@@ -89,7 +89,7 @@ def test_third_rollback_does_not_return_to_what_failed_first(company: Rehearsal)
     warned = [line.data["text"] for line in company.lines(third) if line.event == "warning"]
     assert any(a in text and first.journal.run in text for text in warned)
     company.restart(third)
-    named = company.open(incident=first.session.incident, deployment=a)
+    named = company.open(incident=first.session.incident, deployment=a, take_over=third.journal.run)
     assert to_gate(named).deployment.id == a
 
 

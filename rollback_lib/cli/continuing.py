@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rollback_lib.cli.console import app, out
-from rollback_lib.cli.finding import find_run
+from rollback_lib.cli.finding import bring_run, find_run
 from rollback_lib.cli.running import carry_out, given_pairs
 from rollback_lib.errors import BadParameters
 from rollback_lib.parameters import project_home
@@ -54,11 +54,11 @@ def resume(
     operator: _Operator = "",
     result: _Result = None,
 ) -> None:
-    """Go on with an open run headless, from where it stopped: steps that are done are not done again."""
+    """Go on with an open run headless, from where it stopped, also one of another machine: what is done is not done again."""
     from rollback_lib.procedures.again import notebook_of, recorded_parameters
 
     home = project_home(None, os.environ)
-    which = _open_run(find_run(home, run))
+    which = _open_run(bring_run(home, run))
     lines = _lines(which)
     given = recorded_parameters(lines) | given_pairs(parameter or [])
     given |= {"mode": "headless"} | ({"operator": operator} if operator else {})

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rollback_lib.cli.console import app, out
-from rollback_lib.cli.finding import archives, find_run
-from rollback_lib.errors import BadParameters
+from rollback_lib.cli.finding import archives, find_run, store_of
+from rollback_lib.errors import BadParameters, RollbackError
 from rollback_lib.parameters import known_environment, load_contacts, project_home
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def status(
         bool, typer.Option("--phones", help="Who approves, with telephone numbers; on this terminal only")
     ] = False,
 ) -> None:
-    """Show the open runs of an environment, or whom to ring."""
+    """Show who acts on an environment and its open runs, or whom to ring."""
     home = project_home(None, os.environ)
     if phones:
         _phones(home, environment)
@@ -44,6 +44,18 @@ def status(
         )
     if not found:
         out.print(f"No open run in {environment}.", markup=False)
+    out.print(_lease(home, environment), markup=False)
+
+
+def _lease(home: Path, environment: str) -> str:
+    """Say who has the environment's lease, or why that is not known; the open runs are told all the same."""
+    from rollback_lib.consent.lease import peek
+
+    try:
+        found = peek(store_of(home, environment), environment)
+    except RollbackError as exc:
+        return f"Who acts on {environment} is not known: {exc.happened}"
+    return found.standing() if found is not None else f"{environment} is free; nobody has held it yet."
 
 
 def _phones(home: Path, environment: str) -> None:

@@ -1,7 +1,7 @@
 """Commands that run notebooks, and those that serve the simulated company.
 
 - Exit codes of `run`: 0 verified, 1 failed, 2 bad parameters, 3 refused by a gate, 4 completed but unverified,
-  5 somebody else holds the run, 6 unknown: a person must look.
+  5 somebody else holds the environment or the run, 6 unknown: a person must look.
 """
 
 from __future__ import annotations

@@ -9,24 +9,26 @@
 - Approvals let one effect of one run through; what they were used for is put down before it is sent.
 - Nobody is asked for an approval that could not open the gate anyway.
 - Only an open gate gives a permit, and a permit asks its gate again before each request leaves.
+- A request leaves only while the run holds its environment, and once another machine could know of it.
 - Everything shown, typed and approved is in the journal before it counts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from rollback_lib.consent.policy import Demand
-from rollback_lib.errors import GateClosed, PlanViolation
+from rollback_lib.errors import GateClosed, LeaseHeld, PlanViolation, RollbackError, Unreachable
 from rollback_lib.journal import Intent, Journal
 from rollback_lib.journal.attempts import effect_in_doubt
-from rollback_lib.model import GateId, RequestClass, Sending, canonical_text, digest_of
+from rollback_lib.model import Answer, GateId, RequestClass, Sending, canonical_text, digest_of
 
-__all__ = ["DIGEST_SHOWN", "Approval", "Ask", "Gate", "Permit", "Source"]
+__all__ = ["DIGEST_SHOWN", "Approval", "Ask", "Gate", "Permit", "Source", "Tenure"]
 
 DIGEST_SHOWN = 16  # characters of a digest by which people tell requests apart
 DIGEST_VERSION = 1
@@ -108,6 +110,16 @@ class Source(Protocol):
         """Say how it can be approved, for whoever waits."""
 
 
+class Tenure(Protocol):
+    """A run's hold on its environment, asked before each request that changes it."""
+
+    def require(self, deadline_s: float) -> None:
+        """Let a request pass that is over within its deadline, or raise `LeaseHeld` or `Unreachable`."""
+
+    def hand_over(self, deadline_s: float) -> None:
+        """Tell other machines that the request leaves, or raise `LeaseHeld` or `Unreachable`."""
+
+
 @dataclass
 class Gate:
     """One gate of one run."""
@@ -115,6 +127,7 @@ class Gate:
     ask: Ask
     demand: Demand
     journal: Journal
+    tenure: Tenure
     dry_run: bool = False
     source: Source | None = None  # None: nobody can approve
     _typed_by: str = ""
@@ -231,7 +244,7 @@ class Gate:
         )
         raise GateClosed(
             f"Gate {self.ask.gate} no longer fits: the platform changed since it was shown ({'; '.join(moved)}).",
-            self._sent_so_far(),
+            self.sent_so_far(),
             "Somebody else may be acting: ask in the incidents channel. Then begin a new run (new_run = True), which looks again.",
         )
 
@@ -242,7 +255,7 @@ class Gate:
         )
         return GateClosed(
             f"Gate {self.ask.gate} ({self.ask.title}) is closed: {'; '.join(missing)}.",
-            self._sent_so_far(),
+            self.sent_so_far(),
             f"{self._what_next()}. The run stays open: {self.journal.run}.",
         )
 
@@ -272,7 +285,7 @@ class Gate:
             raise self.closed((taken,))
         return Permit(self, name, step, data, check)
 
-    def _sent_so_far(self) -> str:
+    def sent_so_far(self) -> str:
         """Say truly whether anything that changes production has left."""
         if effect_in_doubt(self.journal.lines):
             return (
@@ -359,11 +372,15 @@ class Permit(Intent):
         super().__init__(gate.journal, name, step, {"gate": gate.ask.gate, "digest": gate.ask.digest} | data)
 
     def admit(self, sending: Sending) -> None:
-        """Ask gate and platform once more, also before a repeated attempt, then write down that the request leaves now.
+        """Ask gate, platform and lease once more, also before a repeated attempt, then write down that the request leaves now.
+
+        The line is in the store as well when this returns; if it cannot get there, the attempt is on record as not sent.
 
         Raises:
             PlanViolation: Not the request that the gate was about; nothing leaves.
             GateClosed: The gate is not open, or the platform moved; nothing leaves.
+            LeaseHeld: Somebody else acts on the environment, or on this run; nothing leaves.
+            Unreachable: The store cannot say who does; nothing leaves.
             JournalError: The line is not on disk; nothing leaves.
         """
         if not self.gate.ask.lets_through(sending):
@@ -376,7 +393,25 @@ class Permit(Intent):
             self.gate.reconfirm()
             self.check()
         self.gate.require_open()
+        sent = self.gate.sent_so_far()  # before the line of an attempt that may not leave
+        with _told_truly(sent):
+            self.gate.tenure.require(sending.deadline_s)
         super().admit(sending)
+        try:
+            with _told_truly(sent):
+                self.gate.tenure.hand_over(sending.deadline_s)
+        except RollbackError as exc:
+            self.answered(sending, Answer("not_sent", None, exc.happened))
+            raise
+
+
+@contextmanager
+def _told_truly(sent: str) -> Iterator[None]:
+    """Say with a refusal what the run has sent before."""
+    try:
+        yield
+    except (LeaseHeld, Unreachable) as exc:
+        raise type(exc)(exc.happened, sent, exc.next_step) from exc
 
 
 def _part(state: dict[str, Any], key: str) -> str:

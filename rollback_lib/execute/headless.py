@@ -92,7 +92,8 @@ def execute(
             return Execution(exit_code_of_error(error_name), None, None, error, output)
         outcome = outcome_of(folder)
         kept = _attach(folder, copy, told)
-        code = EXIT_CODES[outcome]
+        held = error_name == "LeaseHeld" and outcome is Outcome.REFUSED  # by somebody else, not by a gate
+        code = exit_code_of_error(error_name) if held else EXIT_CODES[outcome]
         return Execution(code, outcome, folder, error, kept)
 
 

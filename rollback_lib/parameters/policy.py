@@ -59,6 +59,9 @@ class Policy(Frozen):
     # who acts now
     lease_ttl_s: PositiveSpan  # an environment whose holder was not heard of for this long is free
     heartbeat_s: PositiveSpan  # how often the holder is heard of
+    lease_expired: Literal[
+        "take", "ask"
+    ]  # whether an expired lease is taken unasked, or has to be named to be taken
 
     # the end
     unverified_is_success: bool  # whether plain papermill exits with 0 for completed_unverified
@@ -77,6 +80,10 @@ class Policy(Frozen):
         if 3 * self.heartbeat_s > self.lease_ttl_s:
             raise ValueError(
                 "lease_ttl_s must be at least three times heartbeat_s, else a hiccup loses the lease"
+            )
+        if self.request_timeout_s + 2 >= self.lease_ttl_s:
+            raise ValueError(
+                "lease_ttl_s must be more than request_timeout_s and 2 s, else no change fits into a lease"
             )
         if self.approval_poll_s > self.approval_wait_s > 0:
             raise ValueError("approval_poll_s must not be more than approval_wait_s")

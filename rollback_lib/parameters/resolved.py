@@ -33,7 +33,7 @@ from rollback_lib.parameters.words import UNTOUCHED, Place, came, dotted, faults
 __all__ = ["Resolved", "refuse_webhook_elsewhere", "resolve"]
 
 # Which run it is and who lets it through, not what it does.
-_NOT_DECISIVE = frozenset({"confirm", "incident", "mode", "new_run", "run"})
+_NOT_DECISIVE = frozenset({"confirm", "incident", "mode", "new_run", "run", "take_over"})
 _SHOWN_ERRORS = frozenset({"bool_type", "literal_error", "string_type", "dict_type"})
 
 

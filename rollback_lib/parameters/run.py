@@ -89,6 +89,7 @@ class RunParameters(Frozen):
     issue_started_at: Instant = ""
     confirm: str | dict[str, str] = ""  # the text that the gate asks for, or one text a gate
     new_run: bool = False
+    take_over: Id = ""  # the run whose lease on the environment is taken over although it was not given back
     dry_run: bool = False
     platform: dict[str, Any] = Field(default_factory=dict)  # drill only: override the file, key by key
     policy: dict[str, Any] = Field(default_factory=dict)

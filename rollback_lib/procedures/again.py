@@ -1,6 +1,6 @@
 """Opening a run again from its own journal: what it was told stands there, only its secrets do not.
 
-- The journal's parameters are the run's; nothing is changed or filled in on the way.
+- The journal's parameters are the run's; nothing is changed or filled in on the way. Whose lease is taken over is said anew.
 - Whoever opens it again is on record as its operator from then on.
 """
 
@@ -40,7 +40,7 @@ def recorded_parameters(lines: tuple[Line, ...]) -> dict[str, Any]:
     from_file = set() if told["environment"] == "drill" else {"platform", "policy"}
     names = set(procedure.parameters_model.model_fields) - from_file
     given = {name: told[name] for name in names if name in told}
-    return given | {"run": opened.run, "incident": opened.data["incident"], "new_run": False}
+    return given | {"run": opened.run, "incident": opened.data["incident"], "new_run": False, "take_over": ""}
 
 
 def reopen(

@@ -28,17 +28,13 @@ from rollback_lib.errors import (
 )
 from rollback_lib.http import Transport
 from rollback_lib.messages.deadman import DeadMan
-from rollback_lib.messages.thread import Thread
 from rollback_lib.parameters import RunParameters, notebook_cells, resolve
 from rollback_lib.plan import load_plan
 from rollback_lib.procedures.daemon import Heartbeat
 from rollback_lib.procedures.ending import Ending
 from rollback_lib.procedures.gating import GateKeeper
-from rollback_lib.procedures.opening import last_drill, open_journal, refuse_criterion, unfinished
-from rollback_lib.procedures.session import Session
+from rollback_lib.procedures.opening import begin_session, last_drill, refuse_criterion, unfinished
 from rollback_lib.procedures.shown import Notice, show
-from rollback_lib.providers import connect
-from rollback_lib.store import open_store
 
 __all__ = ["Procedure", "step"]
 
@@ -66,6 +62,7 @@ class Procedure(Ending):
     """Base of the procedures; subclasses have one method a plan step."""
 
     _told: set[str] = field(default_factory=set)
+    _beating: ClassVar[dict[Path, Heartbeat]] = {}  # by run folder: one for each run in a process
     parameters_model: ClassVar[type[RunParameters]]
     effect_steps: ClassVar[frozenset[str]]  # those that change production
     needs: ClassVar[tuple[str, ...]]  # secrets without which it does not open
@@ -85,7 +82,8 @@ class Procedure(Ending):
 
         Raises:
             BadParameters: A name, type, value, file or secret is wrong; no run was begun.
-            LeaseHeld: The run is open in another process.
+            LeaseHeld: Somebody else acts on the environment, or has the run open; no run was begun.
+            Unreachable: The store cannot say who acts on the environment; no run was begun.
             JournalError: The run's journal cannot be written or does not hold.
         """
         clock = clock or SystemClock()
@@ -94,22 +92,11 @@ class Procedure(Ending):
         )
         plan = load_plan(resolved.home)
         refuse_criterion(plan, resolved.parameters.severity, resolved.parameters.criterion)
-        store = open_store(resolved.platform, resolved.home, resolved.secrets)
-        journal, incident = open_journal(cls.number, resolved, plan, clock)
-        clients = connect(resolved.platform, resolved.policy, resolved.secrets, clock, transport)
-        thread = Thread(
-            clients.slack,
-            journal,
-            resolved.platform.slack.incidents_channel,
-            clock,
-            plan.update_every_min,
-        )
-        procedure = cls(
-            Session(plan, resolved, clients, journal, incident, resolved.operator, thread, clock, store)
-        )
+        procedure = cls(begin_session(cls.number, resolved, plan, clock, transport))
+        procedure.take_environment()
         procedure.at_open()
         procedure.begin_heartbeat()
-        for text in unfinished(resolved, cls.number, journal.run):
+        for text in unfinished(resolved, cls.number, procedure.journal.run):
             procedure.session.warn(text)
         show(procedure)
         return procedure
@@ -118,7 +105,7 @@ class Procedure(Ending):
         """Keep alive, beside the cells, what has to happen also while a person reads: updates and the dead-man notice."""
         session = self.session
         every = session.plan.update_every_min
-        beats: list[Callable[[], None]] = []
+        beats: list[Callable[[], None]] = list(session.leasing.beats)  # first: they wait for no message
         if every is not None:
             self.dead_man = DeadMan(
                 session.clients.slack,
@@ -128,8 +115,12 @@ class Procedure(Ending):
                 timedelta(minutes=every),
                 self._silence,
             )
-            beats = [lambda: session.thread.update_if_due(self._where_it_stands()), self.dead_man.beat]
+            beats += [lambda: session.thread.update_if_due(self._where_it_stands()), self.dead_man.beat]
+        earlier = self._beating.get(self.folder)
+        if earlier is not None:  # the open cell was run again in this kernel
+            earlier.stop()
         self.heartbeat = Heartbeat(session.resolved.policy.heartbeat_s, beats, self._beat_failed)
+        self._beating[self.folder] = self.heartbeat
         self.heartbeat.start()
 
     def _beat_failed(self, exc: RollbackError) -> None:
@@ -218,6 +209,10 @@ class Procedure(Ending):
         self.journal.append("step.started", step=step_id, data={"title": title})
         began = self.session.clock.monotonic()
         try:
+            if step_id in self.effect_steps:
+                self.session.leasing.hold()
+            else:
+                self.session.leasing.hold_for_reading()
             result = job()
         except RollbackError as exc:
             self.stopped_at(step_id, exc)
@@ -236,6 +231,7 @@ class Procedure(Ending):
     def run_gate(self, gate_id: str, job: Callable[[], Notice]) -> Notice:
         """Show a gate; what fails there is recorded as a failing step is."""
         try:
+            self.session.leasing.hold()
             return job()
         except RollbackError as exc:
             self.stopped_at(gate_id, exc)

@@ -20,6 +20,7 @@ from rollback_lib.errors import (
     CheckFailed,
     GateClosed,
     JournalError,
+    LeaseHeld,
     OutcomeUnknown,
     PlanViolation,
     RollbackError,
@@ -85,6 +86,21 @@ class Ending(ABC):
 
     # -- stopped
 
+    def take_environment(self) -> None:
+        """Take the environment's lease for this run; if it cannot be had after all, the run says so and is let go of.
+
+        Raises:
+            LeaseHeld: Somebody else was faster; nothing was sent.
+            Unreachable: The store gave no usable answer; nothing was sent.
+        """
+        try:
+            self.session.leasing.begin()
+        except RollbackError as exc:
+            if not isinstance(exc, JournalError):
+                self._provisional("⚠️ Rollback stopped when it was opened", self._outcome_of(exc), exc)
+            self.journal.release()
+            raise
+
     def stopped_at(self, step_id: str, error: RollbackError) -> None:
         """Journal, tell and record a failing step; a journal that cannot be written stops at that."""
         if isinstance(error, JournalError):
@@ -129,6 +145,8 @@ class Ending(ABC):
                 f"failure {tries}",
                 f"{said} (outcome: {outcome}).\n{escape(error.happened)}\nNow: {escape(error.state)}",
             )
+        if outcome is not Outcome.UNKNOWN:
+            self.session.leasing.let_go()
         self.journal.append(
             "run.provisional",
             data={
@@ -140,11 +158,12 @@ class Ending(ABC):
             },
         )
         self._seal()
+        self.session.leasing.copy_up()
 
     def _outcome_of(self, error: RollbackError) -> Outcome:
         if isinstance(error, OutcomeUnknown) or effect_in_doubt(self.journal.lines):
             return Outcome.UNKNOWN
-        refused = isinstance(error, GateClosed) and not self.effect_sent
+        refused = isinstance(error, GateClosed | LeaseHeld) and not self.effect_sent
         return Outcome.REFUSED if refused else Outcome.FAILED
 
     # -- closing
@@ -159,7 +178,7 @@ class Ending(ABC):
         closed = self.journal.last("run.closed")
         if closed is None:
             closed = self._close()
-        self._seal()  # also where a session was killed between closing and sealing
+        self._finish()  # also where a session was killed between closing and sealing
         outcome, result = Outcome(closed.data["outcome"]), self._result(closed)
         lenient = self.session.resolved.policy.unverified_is_success
         if outcome is Outcome.VERIFIED or (lenient and outcome is Outcome.COMPLETED_UNVERIFIED):
@@ -208,6 +227,8 @@ class Ending(ABC):
                 "witness",
                 f"Record of run {self.journal.run}: outcome {outcome}, journal line {closing.seq}, sha256 {closing.hash}",
             )
+        if outcome is not Outcome.UNKNOWN:
+            self.session.leasing.let_go()
         return self.journal.append("run.closed", data=data)
 
     def abort(self, reason: str) -> Listing:
@@ -238,7 +259,7 @@ class Ending(ABC):
         closed = self._conclude(
             self._outcome_of_abort(), f"aborted by {self.session.operator.name}: {reason}"
         )
-        self._seal()
+        self._finish()
         return self._result(closed)
 
     def _outcome_of_abort(self) -> Outcome:
@@ -285,6 +306,10 @@ class Ending(ABC):
                     (f"The journal is complete: {self.journal.path}",),
                 )
             )
+
+    def _finish(self) -> None:
+        self._seal()
+        self.session.leasing.copy_up()
 
     # -- for subclasses
 

@@ -34,7 +34,7 @@ class GateKeeper:
         """Show a gate and take the answer as the mode has it; returns at once when interactive."""
         wanted, session = self.demand(), self.session
         ways = self._ways(wanted.roles) if wanted.roles else None
-        gate = Gate(ask, wanted, session.journal, session.parameters.dry_run, ways)
+        gate = Gate(ask, wanted, session.journal, session.leasing, session.parameters.dry_run, ways)
         self._gates[ask.gate] = gate
         gate.show()
         from rollback_lib.procedures.panel import gate_panel, gate_text

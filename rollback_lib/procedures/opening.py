@@ -16,16 +16,24 @@ from rollback_lib.clock import Clock
 from rollback_lib.consent.policy import criterion_refusals
 from rollback_lib.errors import BadParameters
 from rollback_lib.evidence.archive import Archive, RunFolder
+from rollback_lib.http import Transport
 from rollback_lib.journal import FILE_NAME, Journal, Line, read_journal
-from rollback_lib.model import IncidentId, Severity, digest_of
+from rollback_lib.messages.thread import Thread
+from rollback_lib.model import Severity, digest_of
 from rollback_lib.parameters import Resolved
 from rollback_lib.plan import Plan
-from rollback_lib.procedures.identity import choose
+from rollback_lib.procedures.identity import Identity, choose
+from rollback_lib.procedures.leasing import Leasing, look_first
+from rollback_lib.procedures.session import Session
+from rollback_lib.providers import connect
+from rollback_lib.store import open_store
 
-__all__ = ["HANDOVER_VARIABLE", "last_drill", "open_journal", "refuse_criterion", "unfinished"]
+__all__ = ["HANDOVER_VARIABLE", "begin_session", "last_drill", "refuse_criterion", "unfinished"]
 
 HANDOVER_VARIABLE = "ROLLBACK_HANDOVER"  # a file that the headless runner reads to learn which run this is
-_NOT_DECISIVE = frozenset({"confirm", "incident", "injected", "mode", "new_run", "run", "secrets"})
+_NOT_DECISIVE = frozenset(
+    {"confirm", "incident", "injected", "mode", "new_run", "run", "secrets", "take_over"}
+)
 
 
 def refuse_criterion(plan: Plan, severity: Severity | Literal[""], criterion: str) -> None:
@@ -74,19 +82,40 @@ def last_drill(archive_root: Path, number: int) -> str:
     return f"{newest.started_at:%Y-%m-%d %H:%M} UTC, {newest.outcome}"
 
 
-def open_journal(number: int, resolved: Resolved, plan: Plan, clock: Clock) -> tuple[Journal, IncidentId]:
-    """Begin or continue the run's journal.
+def begin_session(
+    number: int, resolved: Resolved, plan: Plan, clock: Clock, transport: Transport | None
+) -> Session:
+    """Decide which run it is, look whether its environment is free, and put together what it works with.
 
     Raises:
         BadParameters: No run fits, or it was begun with other parameters; nothing was sent.
+        LeaseHeld: Somebody else acts on the environment, or has the run open; no run was begun.
+        Unreachable: The store cannot say who acts on the environment; no run was begun.
+        JournalError: The journal cannot be written or does not hold.
+    """
+    store = open_store(resolved.platform, resolved.home, resolved.secrets)
+    began_before = partial(_is_the_one_that_new_run_began, resolved)
+    identity = choose(Archive(resolved.archive_root), resolved.parameters, number, clock.now(), began_before)
+    look = look_first(store, resolved, identity)
+    journal = _open_journal(identity, number, resolved, plan, clock)
+    clients = connect(resolved.platform, resolved.policy, resolved.secrets, clock, transport)
+    channel = resolved.platform.slack.incidents_channel
+    thread = Thread(clients.slack, journal, channel, clock, plan.update_every_min)
+    leasing = Leasing(store, resolved, journal, thread, clock, look)
+    return Session(
+        plan, resolved, clients, journal, identity.incident, resolved.operator, thread, clock, store, leasing
+    )
+
+
+def _open_journal(identity: Identity, number: int, resolved: Resolved, plan: Plan, clock: Clock) -> Journal:
+    """Begin or continue the run's journal.
+
+    Raises:
+        BadParameters: It was begun with other parameters; nothing was sent.
         LeaseHeld: The run is open in another process.
         JournalError: The journal cannot be written or does not hold.
     """
     parameters = resolved.parameters
-    archive = Archive(resolved.archive_root)
-    identity = choose(
-        archive, parameters, number, clock.now(), partial(_is_the_one_that_new_run_began, resolved)
-    )
     make = Journal.begin if identity.is_new else Journal.resume
     journal = make(
         identity.folder, identity.run, by=parameters.operator, clock=clock, redactor=resolved.secrets.redactor
@@ -103,7 +132,7 @@ def open_journal(number: int, resolved: Resolved, plan: Plan, clock: Clock) -> t
     handover = os.environ.get(HANDOVER_VARIABLE)
     if handover:
         Path(handover).write_text(str(identity.folder), encoding="utf-8")
-    return journal, identity.incident
+    return journal
 
 
 def _opening(number: int, resolved: Resolved, plan: Plan, incident: str, run: str) -> dict[str, Any]:

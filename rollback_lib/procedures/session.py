@@ -11,7 +11,8 @@ from rollback_lib.messages.thread import Thread
 from rollback_lib.model import Check, IncidentId
 from rollback_lib.parameters import Person, Resolved
 from rollback_lib.plan import Plan
-from rollback_lib.procedures.shown import Notice, show
+from rollback_lib.procedures.leasing import Leasing
+from rollback_lib.procedures.shown import warn
 from rollback_lib.providers import Clients
 from rollback_lib.store import Store
 
@@ -30,7 +31,8 @@ class Session:
     operator: Person
     thread: Thread
     clock: Clock
-    store: Store  # what machines share: leases, approvals
+    store: Store  # what machines share: leases, approvals, journals
+    leasing: Leasing
 
     @property
     def parameters(self) -> Any:
@@ -39,8 +41,7 @@ class Session:
 
     def warn(self, text: str) -> None:
         """Write a warning down and show it."""
-        self.journal.append("warning", data={"text": text})
-        show(Notice(f"⚠ {text}"))
+        warn(self.journal, text)
 
     def note_check(self, check: Check) -> Check:
         """Write a check down."""

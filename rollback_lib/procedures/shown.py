@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Listing", "Notice", "show"]
+from rollback_lib.journal import Journal
+
+__all__ = ["Listing", "Notice", "show", "warn"]
 
 _ADDRESS = re.compile(r"https?://[^\s<>&'\"]+")
 LONGEST = 12  # rows: what a screen holds beside the cells around it
@@ -87,3 +89,9 @@ def show(thing: object) -> None:
         from IPython.display import display
 
         display(thing)  # type: ignore[no-untyped-call]  # IPython has no types
+
+
+def warn(journal: Journal, text: str) -> None:
+    """Write a warning down and show it."""
+    journal.append("warning", data={"text": text})
+    show(Notice(f"⚠ {text}"))
