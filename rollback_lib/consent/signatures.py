@@ -21,13 +21,14 @@ from pathlib import Path
 from rollback_lib.consent.plain import is_plain
 from rollback_lib.errors import NotApproved
 
-__all__ = ["Signers", "namespace_of", "read_signers", "sign", "verify"]
+__all__ = ["Signers", "fingerprint", "namespace_of", "read_signers", "sign", "verify"]
 
 _LIMIT_S = 20.0  # for a verification, which takes milliseconds
 _GOOD = re.compile(
     r'^Good "(?P<namespace>[^"]+)" signature for (?P<who>\S+) with \S+ key (?P<key>SHA256:\S+)$'
 )
 _KEY_TYPE = re.compile(r"(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+")
+_FINGERPRINT = re.compile(r"SHA256:\S+")
 _PATTERN = '*?!"'
 _NOT_SIGNED = "Nothing was signed."
 
@@ -165,6 +166,32 @@ def sign(key: Path, environment: str, statement: bytes) -> str:
             "Give the key with --key: your private key's file, or the .pub file of a key that ssh-add -L lists.",
         )
     return done.stdout.decode("ascii")
+
+
+def fingerprint(public: str) -> str:
+    """Return a public key's fingerprint, as ssh-keygen tells it.
+
+    Raises:
+        NotApproved: It is no key, or `ssh-keygen` is missing or does not answer.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - the words are ours, the key is on standard input
+            [_ssh_keygen(), "-l", "-f", "-"],
+            input=public.encode(),
+            capture_output=True,
+            check=False,
+            timeout=_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise _not_good(f"ssh-keygen did not answer within {_LIMIT_S:g} s") from exc
+    found = _FINGERPRINT.search(done.stdout.decode("utf-8", "replace"))
+    if done.returncode != 0 or found is None:
+        raise NotApproved(
+            "ssh-keygen knows no such public key.",
+            "No approval by it counts.",
+            "Put the whole key there, as it stands in its .pub file.",
+        )
+    return found[0]
 
 
 def _ssh_keygen() -> str:

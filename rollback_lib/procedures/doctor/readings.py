@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rollback_lib.clock import Clock
+from rollback_lib.consent.signatures import Signers, read_signers
 from rollback_lib.errors import BadParameters
 from rollback_lib.http import Transport
 from rollback_lib.model import Redactor
@@ -29,6 +30,7 @@ from rollback_lib.parameters import (
     read_layer,
 )
 from rollback_lib.parameters.effective import effective_platform, effective_policy
+from rollback_lib.parameters.platform import signers_file
 from rollback_lib.parameters.secrets import redactor_of
 from rollback_lib.plan import Plan, load_plan
 from rollback_lib.procedures.doctor.finding import NotKnown, Once
@@ -88,6 +90,7 @@ class Readings:
         )
         self.health: Once[HealthReading] = Once("App: health", self._health)
         self.version: Once[VersionReading] = Once("App: version", self._version)
+        self.signers: Once[Signers] = Once("Approvals: signers", self._signers)
         self.store: Once[Store] = Once("Records: state store", self._store)
 
     @property
@@ -189,6 +192,11 @@ class Readings:
     def _version(self) -> VersionReading:
         self.health.use()
         return self.clients.use().app.version()
+
+    def _signers(self) -> Signers:
+        path = self.given.home / signers_file(self.platform, self.given.environment)
+        shown = self.given.short(path)
+        return read_signers(path, shown) if path.exists() else Signers(shown, b"", ())
 
     def _store(self) -> Store:
         return open_store(self.platform, self.given.home, self.secrets.use().usable())
