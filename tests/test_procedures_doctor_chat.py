@@ -79,7 +79,8 @@ def test_scopes_that_are_not_told_are_unknown(sound: Consultation, monkeypatch: 
     from rollback_lib.providers import slack
 
     monkeypatch.setattr(slack, "scopes_of", lambda _: None)
-    assert sound.told("Slack", "scopes")[0] == "unknown"
+    status, seen, _ = sound.told("Slack", "scopes")
+    assert (status, seen) == ("unknown", "Slack does not say what the token may do")
     assert sound.told("Slack", "lee")[0] == "ok"
 
 

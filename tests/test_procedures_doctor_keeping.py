@@ -198,6 +198,7 @@ def test_drill_is_as_old_as_its_last_verified_run(sound: Consultation) -> None:
     title = "drill of procedure 1"
     assert sound.told("Records", title)[:2] == ("warning", "no verified drill in the archive")
     drill(sound.home, "P1-a-1111").provisional("refused")
+    drill(sound.home, "P1-a-1112").check("P1.C2", "failed").closed("failed")
     drill(sound.home, "P1-a-2222", environment="production").check("P1.C2").closed()
     assert sound.told("Records", title)[0] == "warning"
     drill(sound.home, "P1-a-3333").check("P1.C2").closed()

@@ -78,7 +78,8 @@ def test_scopes_that_are_not_told_are_unknown(sound: Consultation, monkeypatch: 
     from rollback_lib.providers.sentry import SentryClient
 
     monkeypatch.setattr(SentryClient, "scopes", lambda _: None)
-    assert sound.told("Sentry", "scopes")[0] == "unknown"
+    status, seen, _ = sound.told("Sentry", "scopes")
+    assert (status, seen) == ("unknown", "Sentry does not say what the token may do")
 
 
 @pytest.mark.parametrize(
