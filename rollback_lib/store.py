@@ -194,15 +194,23 @@ class Store:
         )
 
 
-def open_store(platform: Platform, home: Path, secrets: Secrets) -> Store:
+def open_store(
+    platform: Platform, home: Path, secrets: Secrets, timeout_s: float = Bucket.timeout_s
+) -> Store:
     """Open the store that an environment's machines share (`platform.state`); sends nothing.
+
+    Args:
+        platform: Where it is.
+        home: The project's folder, for a relative one.
+        secrets: A bucket's keys.
+        timeout_s: For one answer of a bucket; with its retries no operation takes more than about twice that.
 
     Raises:
         BadParameters: An address of another kind, a bucket without its keys, or a folder that cannot be made.
     """
     keys = (secrets.optional("STORE_ACCESS_KEY_ID"), secrets.optional("STORE_SECRET_ACCESS_KEY"))
     key_id, secret = (key.get_secret_value() if key is not None else "" for key in keys)
-    bucket = Bucket(platform.bucket.endpoint or "", platform.bucket.region, key_id, secret)
+    bucket = Bucket(platform.bucket.endpoint or "", platform.bucket.region, key_id, secret, timeout_s)
     return Store.open(platform.state, home, secrets.redactor, bucket)
 
 

@@ -91,7 +91,7 @@ def test_drill_without_a_world_says_how_to_start_one(tmp_path: Path, mute: dict[
     secrets.chmod(0o600)
     began = time.monotonic()
     done = doctor(home, "-e", "drill")
-    assert time.monotonic() - began < 15  # the examination takes 8 s at most; the rest is Python's
+    assert time.monotonic() - began < 15  # the examination takes 7 s at most; the rest is Python's
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
     text = " ".join(re.sub(r"\s+", " ", done.stdout).split())

@@ -102,6 +102,7 @@ def test_bucket_that_does_not_answer_is_unknown(sound: Consultation) -> None:
     sound.write_secrets(STORE_ACCESS_KEY_ID="key-2718281828", STORE_SECRET_ACCESS_KEY="sec-2718281828")
     status, seen, todo = sound.told("Records", "state store")
     assert (status, todo, "2718281828" in seen) == ("unknown", DOWN, False)
+    assert seen.startswith("The store s3://runbook/drill could not put doctor/drill/")
     assert sound.look("Records", "store's clock").after == "Records: state store"
 
 

@@ -19,7 +19,7 @@ from rollback_lib.procedures.doctor.readings import Circumstances, Readings
 
 __all__ = ["LIMIT_S", "all_checks", "examine"]
 
-LIMIT_S = 8.0
+LIMIT_S = 7.0  # so that the whole command, Python's own start included, ends within ten
 _SUBJECTS = (setup, approvers, hosting, monitoring, chat, site, clocks, keeping)
 _DOWN = "Look at the network and at the platform's status page, then ask again."
 

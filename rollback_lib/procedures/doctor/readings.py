@@ -44,6 +44,7 @@ from rollback_lib.store import Store, open_store
 __all__ = ["Circumstances", "Readings"]
 
 PATIENCE_S = 5.0  # for one answer, second attempt included
+STORE_PATIENCE_S = 2.5
 ATTEMPTS = 2
 
 
@@ -199,7 +200,7 @@ class Readings:
         return read_signers(path, shown) if path.exists() else Signers(shown, b"", ())
 
     def _store(self) -> Store:
-        return open_store(self.platform, self.given.home, self.secrets.use().usable())
+        return open_store(self.platform, self.given.home, self.secrets.use().usable(), STORE_PATIENCE_S)
 
 
 def _refuse_open(name: str, places: tuple[str, ...]) -> None:
