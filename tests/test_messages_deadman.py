@@ -124,11 +124,11 @@ def test_next_session_replaces_the_notice_of_a_dead_one(company: Rehearsal):
 
 
 def test_notice_of_another_run_is_left_alone(company: Rehearsal):
-    """Two incidents at once: each takes back its own."""
+    """A second run takes the environment over: each takes back its own notice."""
     first = company.open()
     first.move_production(to_gate(first))
     notice(first).beat()
-    second = company.open(incident="INC-OTHER", policy={"clock_skew_s": 60})
+    second = company.open(incident="INC-OTHER", take_over=str(first.journal.run))
     second.abort("not this one")
     assert len(scheduled(company)) == 1
 
