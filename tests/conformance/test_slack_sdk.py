@@ -319,12 +319,12 @@ def test_limited_call_carries_the_seconds_to_wait(company):
 
 def test_limited_call_is_repeated_once_the_time_is_over(company):
     """The library's handler waits as the header says, then posts once."""
-    world = company(faults=(Fault(service="slack", path=POST, kind="429", retry_after_s=1),))
+    world = company(faults=(Fault(service="slack", path=POST, kind="429", retry_after_s=2),))
     handlers = [RateLimitErrorRetryHandler(max_retry_count=2)]
     sdk(world, retry_handlers=handlers).chat_postMessage(channel=INCIDENTS, text="once")
     first, second = entries(world, POST)
     assert (first.status, second.status) == (429, 200)
-    assert second.at_ms - first.at_ms >= 1000
+    assert second.at_ms - first.at_ms >= 1500
     assert [message.text for message in said(world)] == ["once"]
 
 

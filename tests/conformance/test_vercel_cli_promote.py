@@ -116,7 +116,7 @@ def test_promotion_waits_for_a_rolling_release(company):
 
 def test_promoting_a_preview_builds_it_anew(company):
     """Another deployment, with production's variables, that nobody waits for."""
-    world = company()
+    world = company(jobs=Jobs(build_s=60))
     ran = world.vercel("promote", world.role("preview_before"), "--yes")
     assert ran.code == 0
     assert "Successfully created new deployment of derrimut-platform" in ran.said[-1]
@@ -179,7 +179,7 @@ def test_redeploy_without_waiting_ends_at_the_request(company):
 
 def test_redeploy_whose_build_fails_leaves_production_alone(company):
     """The build's own error is told."""
-    world = company(jobs=Jobs(build_s=0.2, build_outcome="error"))
+    world = company(jobs=Jobs(build_s=3, build_outcome="error"))
     ran = world.vercel("redeploy", world.role("stable"))
     assert (ran.code, ran.said[-1]) == (1, 'Error: Command "npm run build" exited with 1')
     assert world.serves == {"bad"}
