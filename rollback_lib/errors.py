@@ -53,6 +53,11 @@ class RollbackError(Exception):
     def __str__(self) -> str:
         return f"{self.happened}\n  Now:  {self.state}\n  Next: {self.next_step}"
 
+    @property
+    def reason(self) -> str:
+        """Return what happened as a part of a longer sentence, without its full stop."""
+        return self.happened.rstrip(".")
+
     def _render_traceback_(self) -> list[str]:
         """Show the three lines alone in a notebook: an expected fault needs no stack trace."""
         return [f"{type(self).__name__}: {self}"]

@@ -197,7 +197,7 @@ def test_read_that_keeps_failing_stops_after_its_attempts(clock, status):
         api.read("GET", "/things")
     assert len(platform.seen) == LIMITS.read_attempts
     assert (
-        f"vercel: GET /things answered {status}: sorry: come back. (asked 4 times)" in caught.value.happened
+        f"vercel: GET /things answered {status}: sorry: come back (asked 4 times)." in caught.value.happened
     )
 
 
@@ -841,6 +841,8 @@ def test_import_of_the_door_leaves_the_transport_out():
         ('{"message": "\\u001b[8mhidden\\u001b[0m"}', "[8mhidden[0m"),
         ('{"message": "\\u202eabc\\u2066"}', "abc"),
         ('{"message": "two\\nlines\\tand a tab"}', "two\nlines\tand a tab"),
+        ('{"message": "all is well\\rdeleted"}', "all is well\ndeleted"),
+        ('{"message": "two\\r\\nlines"}', "two\nlines"),
         ('{"message": "tok\\u0065n-0123456789"}', "[redacted]"),
     ],
 )
@@ -856,3 +858,16 @@ def test_text_from_outside_is_shown_and_not_obeyed(clock: FakeClock, raw: str, r
         redactor,
     )
     assert api.read("GET", "/x").json["message"] == read
+
+
+def test_headers_from_outside_are_shown_and_not_obeyed(clock: FakeClock) -> None:
+    """Where a redirect leads stands in the error: no escape sequence and no secret comes in with a header."""
+    redactor = Redactor()
+    redactor.learn(["token-0123456789"])
+    platform = Platform(
+        [httpx.Response(302, headers={"location": "/in?t=token-0123456789", "server": "a\x1b[8mb"})]
+    )
+    rules = (Rule("GET", "/x", RequestClass.READ),)
+    api = door(Service("vercel", "http://127.0.0.1:7401", rules, ()), platform, clock, redactor)
+    reply = api.read("GET", "/x", also=frozenset({302}))
+    assert (reply.headers["location"], reply.headers["server"]) == ("/in?t=[redacted]", "a[8mb")

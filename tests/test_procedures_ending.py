@@ -44,7 +44,7 @@ def test_aborted_before_any_effect_is_refused_and_nobody_is_disturbed(company: R
     to_gate(rollback)
     rollback.abort("false alarm: the status page says so")
     assert outcome(rollback)["outcome"] == "refused"
-    assert outcome(rollback)["state"] == "Production is as it was: this run changed nothing."
+    assert outcome(rollback)["state"] == "This run changed nothing of production."
     assert "false alarm" in outcome(rollback)["why"]
     assert company.live() == {company.role("bad")}
     assert said(company) == []
@@ -78,7 +78,7 @@ def test_aborted_after_a_refused_effect_says_that_nothing_changed(company: Rehea
         rollback.move_production(stable)
     rollback.abort("token lacks the role")
     assert outcome(rollback)["outcome"] == "failed"
-    assert outcome(rollback)["state"].startswith("Production is as it was")
+    assert outcome(rollback)["state"].startswith("This run changed nothing of production")
     assert company.live() == {company.role("bad")}
 
 

@@ -169,12 +169,24 @@ def test_times_of_another_zone_are_sent_as_utc():
     ],
 )
 def test_doubts_that_sentry_tells_are_noted(more, words):
-    """A rate out of few samples is a rate, with a note."""
+    """A rate out of few samples is a rate, with a note and the doubt that keeps it from counting."""
     sentry, _, _ = client(table(ROW, **more))
     reading = sentry.error_rate(START, END)
     assert reading.rate == 0.031
     assert words in reading.note
-    assert bool(reading.note) is bool(words)
+    assert reading.note == reading.doubt
+    assert bool(reading.doubt) is bool(words)
+
+
+def test_statuses_counted_out_of_a_part_of_the_data_are_doubtful():
+    """Any page of the way around may say that it did not look at everything."""
+    rows = table({"span.status": "ok", "count()": 100}, meta={"dataScanned": "partial"})
+    sentry, _, _ = client(ok({}, 500), rows, metric="failure_rate()")
+    reading = sentry.error_rate(START, END)
+    assert reading.rate == 0.0
+    assert "part of the data" in reading.doubt
+    assert "counted by span.status" in reading.note
+    assert "counted by span.status" not in reading.doubt
 
 
 def test_failure_rate_that_answers_500_is_counted_by_status():

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from rollback_lib.errors import BadParameters, NotApplied, OutcomeUnknown, PlanViolation, Unreachable
 from rollback_lib.http import Service
 from rollback_lib.model import RequestClass
-from rollback_lib.providers.vercel import VERCEL_RULES, VercelClient
+from rollback_lib.providers.vercel import VERCEL_RULES, VercelClient, judge_vercel
 
 TOKEN = "vercel-token-81c2"
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -74,9 +74,8 @@ def client(*script: Any, settings: Settings | None = None) -> tuple[VercelClient
     """Make a client of a platform that answers from a script."""
     platform, clock = Platform(list(script)), FakeClock()
     headers = (("authorization", SecretStr(f"Bearer {TOKEN}")),)
-    service = Service(
-        "vercel", "https://api.vercel.test", VERCEL_RULES, headers, "environment variable VERCEL_TOKEN"
-    )
+    source = "environment variable VERCEL_TOKEN"
+    service = Service("vercel", "https://api.vercel.test", VERCEL_RULES, headers, source, judge=judge_vercel)
     return VercelClient(door(service, platform, clock), settings or Settings()), platform, clock
 
 
@@ -535,6 +534,28 @@ def test_refused_change_is_not_applied_with_the_platforms_words(change, line, st
         change(vercel, permit)
     assert permit.kinds == ["refused"]
     assert platform.lines == [line]
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_web_page_in_answer_to_a_change_is_outcome_unknown(status):
+    """Something in between has answered: whether Vercel ever heard of it, nobody knows."""
+    vercel, platform, _ = client(httpx.Response(status, text="<html><title>Just a moment...</title></html>"))
+    permit = Pass()
+    with pytest.raises(OutcomeUnknown, match="Just a moment"):
+        vercel.rollback("dpl_old", permit, "INC-1")
+    assert permit.kinds == ["unclear"]
+    assert len(platform.lines) == 1
+
+
+@pytest.mark.parametrize(("job", "told"), [("rollback", False), ("promote", True)])
+@pytest.mark.parametrize("status", [409, 422])
+def test_refused_promote_names_the_rollback_as_the_other_way(job, told, status):
+    """Vercel may refuse to promote what was promoted before; a rollback to it is then the way."""
+    vercel, _, _ = client(ok({"error": {"code": "x"}}, status))
+    with pytest.raises(NotApplied) as caught:
+        vercel.promote("dpl_old", Pass()) if job == "promote" else vercel.rollback("dpl_old", Pass(), "INC-1")
+    assert ("promoted before" in caught.value.happened) is told
+    assert ('method = "rollback"' in caught.value.next_step) is told
 
 
 def test_refusals_say_what_they_usually_mean():

@@ -57,10 +57,12 @@ def sentry_of(platform: Platform, clock: FakeClock) -> SentryClient:
     return SentryClient(api, Settings(), clock)
 
 
-def reading(rate: float | None, *, count: int = 600, window_s: float = 300, note: str = "") -> RateReading:
+def reading(
+    rate: float | None, *, count: int = 600, window_s: float = 300, note: str = "", doubt: str = ""
+) -> RateReading:
     """Give what Sentry said about a window."""
     end = BEGAN + timedelta(seconds=window_s)
-    return RateReading(rate, count, None, None, BEGAN, end, METRIC, "Sentry events", note)
+    return RateReading(rate, count, None, None, BEGAN, end, METRIC, "Sentry events", note, doubt)
 
 
 def judged(found: RateReading | str, before: float | None = 0.34, limits: RateLimits = LIMITS) -> Check:
@@ -101,7 +103,34 @@ def test_no_data_is_unknown_never_zero_percent() -> None:
     """A window without a rate shows nothing, and the reason is in the text."""
     check = judged(reading(None, note="no requests in the window"))
     assert check.status is UNKNOWN
-    assert check.seen.startswith("unknown of 600 requests (no requests in the window)")
+    assert check.seen.startswith("no rate from 600 requests (no requests in the window)")
+
+
+@pytest.mark.parametrize(
+    ("rate", "status"), [(0.0, UNKNOWN), (0.0099, UNKNOWN), (0.01, FAILED), (0.34, FAILED)]
+)
+def test_a_rate_that_sentry_does_not_vouch_for_never_passes(rate: float, status: CheckStatus) -> None:
+    """Few samples or a part of the data may hide failures; what they show all the same has failed."""
+    assert judged(reading(rate, note="confidence low", doubt="confidence low")).status is status
+
+
+@pytest.mark.parametrize(
+    ("count", "own", "rate", "status", "seen"),
+    [
+        (106, 56, 0.0, PASSED, "0.00 % of 50 requests, without 56 of this run's own"),
+        (106, 57, 0.0, UNKNOWN, "0.00 % of 49 requests, without 57 of this run's own"),
+        (140, 140, 0.0, UNKNOWN, "no rate from 0 requests, without 140 of this run's own"),
+        (200, 100, 0.006, FAILED, "1.20 % of 100 requests, without 100 of this run's own"),
+        (20, 40, 0.5, UNKNOWN, "no rate from 0 requests, without 40 of this run's own"),
+        (200, 150, 0.9, FAILED, "100.00 % of 50 requests, without 150 of this run's own"),
+    ],
+)
+def test_our_own_looks_are_no_traffic(
+    count: int, own: int, rate: float, status: CheckStatus, seen: str
+) -> None:
+    """They would make a quiet night look like traffic, and water the failures of visitors down."""
+    check = judge_rate("P1.C3", "Error rate", reading(rate, count=count), 0.34, LIMITS, own=own)
+    assert (check.status, check.seen) == (status, seen)
 
 
 def test_a_rate_that_could_not_be_read_is_unknown_with_the_reason() -> None:

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +28,7 @@ from rollback_lib.journal import Intent, Journal
 from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.model import Answer, GateId, RequestClass, Sending, canonical_text, digest_of
 
-__all__ = ["DIGEST_SHOWN", "Approval", "Ask", "Gate", "Permit", "Source", "Tenure"]
+__all__ = ["DIGEST_SHOWN", "Approval", "Ask", "Gate", "Permit", "Source", "Tenure", "what_moved"]
 
 DIGEST_SHOWN = 16  # characters of a digest by which people tell requests apart
 DIGEST_VERSION = 1
@@ -232,13 +232,9 @@ class Gate:
         Raises:
             GateClosed: Something moved between preview and effect; nothing was sent.
         """
-        if digest_of(state) == digest_of(self.ask.state):
+        moved = what_moved(self.ask.state, state)
+        if not moved:
             return
-        moved = [
-            f"{key}: was {self.ask.state.get(key)!r}, is {state.get(key)!r}"
-            for key in sorted({*state, *self.ask.state})
-            if _part(state, key) != _part(self.ask.state, key)
-        ]
         self.journal.append(
             "gate.refused", step=self.ask.gate, data={"gate": self.ask.gate, "missing": moved}
         )
@@ -414,6 +410,15 @@ def _told_truly(sent: str) -> Iterator[None]:
         raise type(exc)(exc.happened, sent, exc.next_step) from exc
 
 
-def _part(state: dict[str, Any], key: str) -> str:
+def what_moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say part by part how a state differs from an earlier one; empty where it does not."""
+    return [
+        f"{key}: was {before.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted({*now, *before})
+        if _part(now, key) != _part(before, key)
+    ]
+
+
+def _part(state: Mapping[str, Any], key: str) -> str:
     """Return one part of a state as the digest sees it; a part that is not there differs from an empty one."""
     return digest_of([state[key]] if key in state else [])

@@ -214,15 +214,15 @@ class _Read:
         try:
             reply = wire.exchange(wire.build(bounded))
         except (NotSent, NoAnswer) as exc:
-            raise _Again(f"{wire.source(self._ask)} got no answer ({exc}).", None) from exc.__cause__
+            raise _Again(f"{wire.source(self._ask)} got no answer ({exc})", None) from exc.__cause__
         if reply.lost:
-            raise _Again(f"{reply.source} answered {reply.status}, but the answer broke off.", None)
+            raise _Again(f"{reply.source} answered {reply.status}, but the answer broke off", None)
         if reply.status in self._ask.also:
             return reply
         limited = service.limited(reply)
         if limited or reply.status in _RETRIED:
             told = told_wait_s(reply, self._means.clock.now(), limited=limited)
-            raise _Again(f"{reply.source} {answered(reply)}.", told)
+            raise _Again(f"{reply.source} {answered(reply)}", told)
         if not reply.success:
             kind = ReadRefused if reply.refusal else Unreachable
             raise kind(f"{reply.source} {answered(reply)}.", _UNCHANGED, service.advice(reply.status))
@@ -245,7 +245,7 @@ class _Read:
             self._means.clock.sleep(self._wait_s)
 
     def _summary(self, exc: _Again) -> str:
-        tried = f" ({_times(self._attempts)})"
+        tried = f" ({_times(self._attempts)})."
         if exc.wait_s is None:
             return tried
         until = self._means.clock.now() + timedelta(seconds=exc.wait_s)

@@ -96,9 +96,13 @@ def parse(text: str) -> Any:
 
 
 def readable(value: Any) -> Any:
-    """Take out of every string what a terminal would obey, and replace halves of characters: both come from outside."""
+    """Take out of every string what a terminal would obey, and replace halves of characters: both come from outside.
+
+    A return without a new line would let a terminal write over what it has shown: it becomes a new line.
+    """
     if isinstance(value, str):
-        return _HALVES.sub("\ufffd", _OBEYED.sub("", value))
+        lines = value.replace("\r\n", "\n").replace("\r", "\n")
+        return _HALVES.sub("\ufffd", _OBEYED.sub("", lines))
     if isinstance(value, dict):
         return {readable(key): readable(item) for key, item in value.items()}
     if isinstance(value, list):

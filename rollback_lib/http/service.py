@@ -115,10 +115,10 @@ class Service:
         if status in {401, 403} and self.token_source:
             return (
                 f"Check the token from {self.token_source}: is it still valid, of the right team or workspace, "
-                "allowed to do this? Then run the cell again."
+                "allowed to do this? Then run the open cell and this one again."
             )
         if status in {404, 410}:
-            return f"Check the ids and addresses of {self.name} in the parameters, then run the cell again."
+            return f"Check the ids and addresses of {self.name} in the parameters; with corrected ones begin a new run (new_run = True)."
         if 300 <= status < 400:  # noqa: PLR2004 - redirections
             return f"Redirects are not followed: set the address of {self.name} in the parameters to where it leads."
         return "Correct what the platform complains of, then run the cell again."

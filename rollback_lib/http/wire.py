@@ -128,6 +128,7 @@ class Wire:
         budget = _Budget(self._clock, deadline, request.extensions["timeout"])
         request.extensions["trace"] = budget
         response = outgoing.client.send(request, stream=True)
+        headers = readable({name.lower(): self.redact(value) for name, value in response.headers.items()})
         try:
             body, lost = _body_of(response, budget)
         finally:
@@ -138,7 +139,7 @@ class Wire:
         )  # an escaped secret or control shows once it is parsed
         reply = Reply(
             status=response.status_code,
-            headers={name.lower(): value for name, value in response.headers.items()},
+            headers=headers,
             text=text,
             json=parsed,
             elapsed_s=self._clock.monotonic() - started,

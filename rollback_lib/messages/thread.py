@@ -3,6 +3,7 @@
 - Words come from the plan's templates, every field filled.
 - Each message goes out once a run, also across crashes: it is looked for before it is sent again.
 - A message that failed is a journal line and a visible warning, never an exception: telling people must not hold up the rollback.
+- A message that may have arrived is never called not posted.
 - Where the bot cannot post, the incoming webhook (if there is one) carries the text.
 """
 
@@ -111,7 +112,8 @@ class Thread:
         )
 
     def _warn(self, name: str, exc: RollbackError) -> None:
-        text = f"message {name} was NOT posted to Slack: {exc.happened}"
+        fate = "may or may not be in Slack" if isinstance(exc, OutcomeUnknown) else "was NOT posted to Slack"
+        text = f"message {name} {fate}: {exc.reason}"
         self.warnings.append(text)
         self.journal.append("warning", data={"text": text})
 

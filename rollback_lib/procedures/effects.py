@@ -45,7 +45,8 @@ class Observation:
 
     seen: Seen
     detail: str
-    requested_at: datetime | None = None  # by the platform's clock, where it tells
+    skew_s: float | None = None  # how far the platform's clock is ahead of ours, where it tells
+    overtaken: bool = False  # another change took its place and is over: looking longer will not help
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ class Carrier:
         try:
             return effect.observe(since)
         except RollbackError as exc:
-            return Observation(Seen.UNCLEAR, exc.happened)
+            return Observation(Seen.UNCLEAR, exc.reason)
 
     def _doubtful(self, effect: Effect) -> tuple[Line, ...]:
         """Return the attempts that may have arrived: neither refused nor held back."""

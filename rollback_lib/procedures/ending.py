@@ -37,6 +37,13 @@ from rollback_lib.providers.slack import escape
 
 __all__ = ["Ending"]
 
+_NEXT = {
+    Outcome.COMPLETED_UNVERIFIED: "Look yourself at what is not verified, and tell the incidents channel what you saw.",
+    Outcome.FAILED: "See to what failed; a person has to decide what comes now.",
+    Outcome.REFUSED: "See to what was missing, then begin a new run (new_run = True).",
+    Outcome.UNKNOWN: "Look in the platform's own dashboard what is live.",
+}
+
 
 @dataclass(repr=False, eq=False)
 class Ending(ABC):
@@ -187,7 +194,7 @@ class Ending(ABC):
         raise CheckFailed(
             f"Run {self.journal.run} is closed as {outcome}: {closed.data['why']}.",
             closed.data["state"],
-            f"{closed.data['undo']} Record: {self.folder}",
+            f"{_NEXT[outcome]} {closed.data['undo']} Record: {self.folder}",
         )
 
     def _close(self) -> Line:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollback_lib.clock import to_iso
+from rollback_lib.http import Heard
 from rollback_lib.model import Check, CheckStatus, DeploymentId
 from rollback_lib.procedures.candidates import Suspect, went_live
 from rollback_lib.providers.vercel import Deployment, Project
@@ -19,6 +20,8 @@ __all__ = [
     "deployment_row",
     "on_off",
     "project_lines",
+    "skew_of",
+    "skew_text",
     "state_of",
     "will_not_undo",
 ]
@@ -143,6 +146,18 @@ def project_lines(project: Project) -> tuple[str, ...]:
     if project.paused:
         lines.append("the project is PAUSED: no deployment answers until it is unpaused")
     return tuple(lines)
+
+
+def skew_of(heard: Heard | None) -> float | None:
+    """Return how far a platform's clock is ahead of ours, in seconds; 0 for what cannot be told from none, None unknown."""
+    if heard is None:
+        return None
+    return 0.0 if abs(heard.ahead_s) <= heard.within_s else heard.ahead_s
+
+
+def skew_text(skew_s: float) -> str:
+    """Say how far this machine's clock is off, as people say it."""
+    return f"this machine's clock is {abs(skew_s):.0f} s {'behind' if skew_s > 0 else 'ahead of'} Vercel's"
 
 
 def on_off(value: bool | None) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from rollback_lib.consent.gates import Ask, Gate
-from rollback_lib.errors import NotApplied
+from rollback_lib.consent.gates import Ask, Gate, what_moved
+from rollback_lib.errors import GateClosed, NotApplied
 from rollback_lib.model import GateId, Pass
 from rollback_lib.procedures.effects import Effect
 from rollback_lib.procedures.session import Session
@@ -47,10 +47,18 @@ class Move:
         """Put before a person what is about to happen, from live reads.
 
         Raises:
+            GateClosed: The platform is no longer as step 3 found it; nothing was sent.
             Unreachable: Vercel gave no usable answer.
         """
         project = self.session.clients.vercel.project()
         target, journal = stable.deployment.id, self.session.journal
+        moved = what_moved(stable.state, state_of(project, stable.deployment))
+        if moved:
+            raise GateClosed(
+                f"Gate P1.G1 was not shown: the platform changed since step 3 looked ({'; '.join(moved)}).",
+                "This run has sent nothing that changes production.",
+                "Somebody else may be acting: ask in the incidents channel. Then begin a new run (new_run = True), which looks again.",
+            )
         effect = {
             "what": "; if Vercel refuses that: ".join(_WORDS[kind] for kind in self.kinds),
             "project": f"{project.name} ({project.id})",

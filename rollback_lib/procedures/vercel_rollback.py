@@ -20,7 +20,7 @@ from typing import ClassVar
 from rollback_lib.consent.gates import Approval
 from rollback_lib.errors import BadParameters, CheckFailed, OutcomeUnknown, PlanViolation, RollbackError
 from rollback_lib.journal.attempts import effect_in_doubt
-from rollback_lib.model import Check, CheckStatus, Outcome
+from rollback_lib.model import Check, CheckStatus, DeploymentId, Outcome
 from rollback_lib.parameters import Id, RunParameters
 from rollback_lib.procedures.base import Procedure, step
 from rollback_lib.procedures.effects import Carrier, Patience, Seen
@@ -32,6 +32,8 @@ from rollback_lib.procedures.vercel_facts import (
     deployment_row,
     on_off,
     project_lines,
+    skew_of,
+    skew_text,
 )
 from rollback_lib.procedures.vercel_move import Kind, Move
 from rollback_lib.procedures.vercel_search import Search
@@ -75,6 +77,11 @@ class VercelRollback(Procedure):
         Plan: Procedure 1, step 1.
         """
         project = self.session.clients.vercel.project()
+        skew_s = skew_of(self.session.clients.vercel.heard)
+        if skew_s is not None and abs(skew_s) > self.session.resolved.policy.clock_skew_s:
+            self.session.warn(
+                f"{skew_text(skew_s)}: every time in this run's journal is off by that, and no error rate after the rollback can be trusted. Set the clock (NTP) if you can, then run all cells again"
+            )
         return Notice(f"Vercel project {project.name} ({project.id})", project_lines(project))
 
     @step("P1.S2")
@@ -202,7 +209,7 @@ class VercelRollback(Procedure):
                 Check("P1.C1", title, CheckStatus.FAILED, found.detail, "job succeeded", "Vercel")
             )
             raise self._watch.half_way(moved, found)
-        check = self.session.note_check(self._watch.proof_of_live(moved.target, self._own_sha(moved)))
+        check = self.session.note_check(self._watch.proof_of_live(moved.target, self._own_sha(moved.target)))
         if check.status is not CheckStatus.PASSED:
             raise CheckFailed(
                 f"The job is over, but production is not shown to be {moved.target}: {check.seen}.",
@@ -213,32 +220,44 @@ class VercelRollback(Procedure):
 
     @step("P1.S6")
     def verify(self, stable: Stable) -> Listing:
-        """Look at health, error rate and critical pages until all are well or the time is over.
+        """Look at what is live, health, error rate and critical pages until all are well or the time is over.
 
         A check without data is shown as unknown and lowers the outcome; it does not raise.
 
         Raises:
-            CheckFailed: A required check failed; production stays on the target.
+            CheckFailed: A required check failed; says what production serves.
 
         Plan: Procedure 1, step 6.
         """
-        checks = [self.session.note_check(check) for check in self._watch.until_well(stable)]
+        target = stable.deployment.id
+        looked = self._watch.until_well(stable, self._own_sha(target))
+        checks = [self.session.note_check(check) for check in looked]
         failed = [check for check in checks if check.status is CheckStatus.FAILED]
         if failed:
-            raise CheckFailed(
-                f"Production is on {stable.deployment.id}, but: "
-                + "; ".join(f"{c.title}: {c.seen} (wanted {c.wanted})" for c in failed)
-                + ".",
-                f"Production stays on {stable.deployment.id}{', pinned' if self._move.pins else ''}.",
-                "Run this cell again to look once more. If it stays so, this deployment is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older deployment, or triage again.",
-            )
+            raise self._not_well(target, failed)
         rows = tuple((c.id, c.title, c.status.value, c.seen, c.wanted) for c in checks)
         return Listing("After the rollback", ("check", "what", "status", "seen", "wanted"), rows)
 
-    def _own_sha(self, moved: Moved) -> str:
+    def _not_well(self, target: DeploymentId, failed: list[Check]) -> CheckFailed:
+        """Say what failed, and claim no more of production than was seen."""
+        gone = next((check for check in failed if check.id == "P1.C1"), None)
+        if gone is not None:
+            return CheckFailed(
+                f"Production is no longer on {target} alone: {gone.seen}.",
+                self._watch.where_domains_are(target),
+                "Ask in the incidents channel who moved it and why. If the rollback is still wanted, begin a new run (new_run = True): it looks at everything again.",
+            )
+        seen = "; ".join(f"{c.title}: {c.seen} (wanted {c.wanted})" for c in failed)
+        return CheckFailed(
+            f"After the rollback to {target}: {seen}.",
+            self._watch.where_domains_are(target),
+            "Run this cell again to look once more. If it stays so, this deployment is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older deployment, or triage again.",
+        )
+
+    def _own_sha(self, target: DeploymentId) -> str:
         """Return the target's commit if it tells the target from every other deployment; else nothing."""
         shas = [deployment.commit_sha for deployment in self._search.deployments()]
-        own = next((d.commit_sha for d in self._search.deployments() if d.id == moved.target), "")
+        own = next((d.commit_sha for d in self._search.deployments() if d.id == target), "")
         return own if shas.count(own) == 1 else ""
 
     # -- the parts, made once a kernel
@@ -372,7 +391,7 @@ class VercelRollback(Procedure):
         try:
             project = self.session.clients.vercel.project()
         except RollbackError as exc:
-            return Check("P1.PIN", title, CheckStatus.UNKNOWN, exc.happened, wanted, "Vercel project")
+            return Check("P1.PIN", title, CheckStatus.UNKNOWN, exc.reason, wanted, "Vercel project")
         live = self._watch.live_by_records(self._target, title)
         pin = f"auto-assign {on_off(project.auto_assign)}"
         if live.status is not CheckStatus.PASSED or (self._move.pins and project.auto_assign is not False):
@@ -398,7 +417,7 @@ class VercelRollback(Procedure):
         """Say what production looks like now, and how to undo what was done."""
         intent = self.journal.last("effect.intent", "P1.S4")
         if intent is None or not self.effect_sent:
-            return "Production is as it was: this run changed nothing.", "Nothing to undo."
+            return "This run changed nothing of production.", "Nothing to undo."
         undo = f"To undo: {intent.data['inverse']}."
         if effect_in_doubt(self.journal.lines):
             return (
@@ -406,8 +425,19 @@ class VercelRollback(Procedure):
                 undo,
             )
         if self.journal.last("effect.done", "P1.S4") is None:
-            return "Production is as it was: what this run sent was refused.", "Nothing to undo."
-        return f"Production was left on {self._target}{', pinned' if self._move.pins else ''}.", undo
+            return "This run changed nothing of production: what it sent was refused.", "Nothing to undo."
+        return self._where_left(), undo
+
+    def _where_left(self) -> str:
+        """Say what was last seen of the move, and no more."""
+        seen = {check.id: check for check in self.last_checks()}
+        last = seen.get("P1.PIN") or seen.get("P1.C1")
+        if last is not None and last.status is CheckStatus.PASSED:
+            return f"Production was left on {self._target}{', pinned' if self._move.pins else ''}."
+        asked = f"This run asked Vercel to move production to {self._target}"
+        if last is not None and last.status is CheckStatus.FAILED:
+            return f"{asked}; it is not there, or not as it was left: {last.seen}."
+        return f"{asked}; whether it is there was not seen."
 
     def log_row(self, outcome: Outcome) -> dict[str, str]:
         """Fill the plan's rollback-log columns."""

@@ -18,7 +18,7 @@ from rollback_lib.errors import BadParameters, RollbackError, Unreachable
 from rollback_lib.model import Check, CheckStatus, DeploymentId
 from rollback_lib.procedures.candidates import Candidate, Suspect, find_suspect, refusal, stable_candidates
 from rollback_lib.procedures.session import Session
-from rollback_lib.procedures.vercel_facts import Stable, state_of
+from rollback_lib.procedures.vercel_facts import Stable, skew_of, skew_text, state_of
 from rollback_lib.procedures.vercel_undo import Undone, tried_before, what_was_done
 from rollback_lib.providers.app import HealthReading, PageReading
 from rollback_lib.providers.sentry import RatePoint
@@ -115,13 +115,18 @@ class Search:
             undo_of=done.run,
         )
 
+    @property
+    def _skew_s(self) -> float:
+        """Return how far Vercel's clock is ahead of ours, as far as it tells."""
+        return skew_of(self.session.clients.vercel.heard) or 0.0
+
     def _issue_began(self) -> tuple[datetime, str]:
+        """Tell when the issue began, on the platform's clock, and how that is known."""
         given = self.session.parameters.issue_started_at
         if given:
-            opened = datetime.fromisoformat(next(self.session.journal.find("run.opened")).at)
-            return parse_instant(given, opened), "as given"
+            return self._as_given(given), "as given"
         policy = self.session.resolved.policy
-        end = self.session.clock.now() - timedelta(seconds=policy.telemetry_lag_s)
+        end = self.session.clock.now() + timedelta(seconds=self._skew_s - policy.telemetry_lag_s)
         limit = self.session.plan.criterion("P1.C3").limit
         found = (
             onset(self._series(end - timedelta(seconds=policy.onset_lookback_s), end), limit.threshold)
@@ -135,6 +140,20 @@ class Search:
                 _SAY_WHEN,
             )
         return found, "from the error rate in Sentry"
+
+    def _as_given(self, given: str) -> datetime:
+        """Read the parameter; "-20m" counts from when the run was opened, so a clock that is far off is refused."""
+        opened = datetime.fromisoformat(next(self.session.journal.find("run.opened")).at)
+        instant = parse_instant(given, opened)
+        if not given.strip().startswith("-"):
+            return instant  # whatever this machine's clock says
+        if abs(self._skew_s) > self.session.resolved.policy.clock_skew_s:
+            raise BadParameters(
+                f'issue_started_at is "{given}", counted from now, but {skew_text(self._skew_s)}: the wrong deployment could become the suspect.',
+                _UNCHANGED,
+                'Set this machine\'s clock, or write issue_started_at with date, time and zone as Sentry shows it ("2026-11-23T21:50:00Z"); then begin a new run (new_run = True).',
+            )
+        return instant + timedelta(seconds=self._skew_s)
 
     def _series(self, start: datetime, end: datetime) -> tuple[RatePoint, ...]:
         try:
@@ -210,7 +229,7 @@ class Search:
             try:
                 self.session.clients.app.preview_url(candidate.deployment.url)
             except Unreachable as exc:
-                passed_over.append(f"{candidate.deployment.id}: {exc.happened}")
+                passed_over.append(f"{candidate.deployment.id}: {exc.reason}")
                 continue
             probes = self._probe(candidate.deployment)
             first = first or probes
@@ -268,7 +287,7 @@ class Search:
         try:
             reading = read()
         except Unreachable as exc:
-            return check(CheckStatus.UNKNOWN, exc.happened)
+            return check(CheckStatus.UNKNOWN, exc.reason)
         if reading.protected:
             return check(
                 CheckStatus.UNKNOWN, "protected by Vercel: set VERCEL_AUTOMATION_BYPASS_SECRET to look"
@@ -277,12 +296,15 @@ class Search:
 
     def _rate_before(self) -> float | None:
         policy = self.session.resolved.policy
-        end = self.session.clock.now() - timedelta(seconds=policy.telemetry_lag_s)
+        end = self.session.clock.now() + timedelta(seconds=self._skew_s - policy.telemetry_lag_s)
         reading = read_rate(
             self.session.clients.sentry, end - timedelta(seconds=policy.baseline_window_s), end
         )
         if isinstance(reading, str):
             self.session.warn(f"the error rate before the rollback could not be read: {reading}")
+            return None
+        if reading.doubt:
+            self.session.warn(f"the error rate before the rollback is no sound measure: {reading.doubt}")
             return None
         return reading.rate if reading.count >= policy.min_requests else None
 

@@ -2,13 +2,14 @@
 
 - Reads only. A job counts as ours by its target, its type and its time.
 - What is live is proven by the project and every production domain agreeing, and the app's own marker where it tells one.
-- The error rate is judged in a window that begins when production was seen on the target.
+- The error rate is judged in a window that begins when production was seen on the target, and only as long as it is.
+- This run's own looks at the app do not count as traffic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,7 +17,7 @@ from rollback_lib.errors import CheckFailed, OutcomeUnknown, RollbackError
 from rollback_lib.model import Check, CheckStatus
 from rollback_lib.procedures.effects import Observation, Seen, pauses
 from rollback_lib.procedures.session import Session
-from rollback_lib.procedures.vercel_facts import Moved, Stable
+from rollback_lib.procedures.vercel_facts import Moved, Stable, skew_of
 from rollback_lib.providers.deployments import AliasJob, Project
 from rollback_lib.providers.slack import escape
 from rollback_lib.signals.checks import (
@@ -38,6 +39,7 @@ class Watch:
 
     session: Session
     moves: tuple[str, ...]  # the kinds of job that may be ours: rollback, promote
+    _looks: list[datetime] = field(default_factory=list)  # when this kernel looked at the app
 
     def observe(self, target: str, since: datetime) -> Observation:
         """Ask Vercel whether the job that may have been sent since then is there.
@@ -46,17 +48,16 @@ class Watch:
             Unreachable: No usable answer.
         """
         project = self.session.clients.vercel.project()
-        job = project.last_alias_job
-        earliest = since - timedelta(seconds=self.session.resolved.policy.clock_skew_s)
+        skew_s, job = skew_of(self.session.clients.vercel.heard), project.last_alias_job
+        tolerance_s = self.session.resolved.policy.clock_skew_s
+        earliest = since + timedelta(seconds=(skew_s or 0.0) - tolerance_s)
         if job is None or job.requested_at is None or job.requested_at < earliest:
-            return _without_job(project, target)
-        if job.to_id != target or job.type not in self.moves:
-            live = f"live: {project.production_id}"
-            return Observation(
-                Seen.UNCLEAR,
-                f"somebody else's {job.type} to {job.to_id} ({job.status}, {job.requested_at:%H:%M:%S} UTC) has taken its place; {live}",
-            )
-        return replace(_of_job(job, project, target), requested_at=job.requested_at)
+            found = _without_job(project, target)
+        elif job.to_id != target or job.type not in self.moves:
+            found = _overtaken(job, job.requested_at, project)
+        else:
+            found = _of_job(job, project, target)
+        return replace(found, skew_s=skew_s)
 
     def until_over(self, moved: Moved) -> Observation:
         """Wait until the job is over.
@@ -74,24 +75,15 @@ class Watch:
                     "name": f"job to {moved.target}",
                     "seen": found.seen.value,
                     "detail": found.detail,
-                    "skew_s": self._skew_s(found.requested_at),
+                    "skew_s": found.skew_s,
                 }
                 self.session.journal.append("job.over", step="P1.S5", data=data)
                 return found
-            if clock.monotonic() >= deadline:
+            if found.overtaken or clock.monotonic() >= deadline:
                 break
             self.session.thread.update_if_due(f"Rollback to {moved.target}: {escape(found.detail)}")
             clock.sleep(pause)
         raise self._not_over(moved, found)
-
-    def _skew_s(self, requested_at: datetime | None) -> float:
-        """Return how far the platform's clock is ahead of ours, by the attempt that the job answers; 0 where unknown."""
-        sent = [
-            datetime.fromisoformat(line.at) for line in self.session.journal.find("effect.sending", "P1.S4")
-        ]
-        if requested_at is None or not sent:
-            return 0.0
-        return min(((requested_at - at).total_seconds() for at in sent), key=abs)
 
     def half_way(self, moved: Moved, found: Observation) -> CheckFailed:
         """Say which domains moved when a job ended badly."""
@@ -106,12 +98,15 @@ class Watch:
         try:
             aliases = self._aliases()
         except RollbackError as exc:
-            return f"Which domains moved is unknown: {exc.happened}"
-        told = (
+            return f"Unknown which domains moved: {exc.happened}"
+        if not aliases:
+            return "Unknown: Vercel lists no production domain of the project."
+        told = "; ".join(
             f"{host} → {where}{' (moved)' if where == target else ' (NOT moved)'}"
             for host, where in aliases.items()
         )
-        return "; ".join(told) or "Unknown: Vercel lists no production domain of the project."
+        moved = sum(where == target for where in aliases.values())
+        return f"{moved} of {len(aliases)} production domains serve {target}: {told}."
 
     def proof_of_live(self, target: str, sha: str) -> Check:
         """Look until production is shown to be the target, or the time to look is over."""
@@ -123,13 +118,27 @@ class Watch:
                 return check
             clock.sleep(policy.poll_max_s)
 
-    def until_well(self, stable: Stable) -> list[Check]:
-        """Look at health, error rate and pages until all passed in one look, or the time is over; return the last look."""
+    def until_well(self, stable: Stable, sha: str) -> list[Check]:
+        """Look at what is live, health, error rate and pages until all passed in one look, or the time is over.
+
+        Ends at once where production is not on the target any more.
+
+        Args:
+            stable: What production was moved to.
+            sha: Its commit if that tells it from every other deployment; else empty.
+
+        Returns:
+            The checks of the last look.
+        """
         policy, clock = self.session.resolved.policy, self.session.clock
         deadline = clock.monotonic() + policy.verify_deadline_s
         while True:
-            checks = self._look(stable)
-            if all(check.status is CheckStatus.PASSED for check in checks) or clock.monotonic() >= deadline:
+            checks = self._look(stable, sha)
+            well = all(check.status is CheckStatus.PASSED for check in checks)
+            moved_away = (
+                checks[0].status is CheckStatus.FAILED
+            )  # nothing that is seen now is about the target
+            if well or moved_away or clock.monotonic() >= deadline:
                 return checks
             self.session.thread.update_if_due(
                 "Rolled back; watching: " + "; ".join(f"{escape(c.title)}: {c.status}" for c in checks)
@@ -147,12 +156,18 @@ class Watch:
         try:
             return self.observe(moved.target, moved.sent_at)
         except RollbackError as exc:
-            return Observation(Seen.UNCLEAR, exc.happened)
+            return Observation(Seen.UNCLEAR, exc.reason)
 
     def _not_over(self, moved: Moved, found: Observation) -> OutcomeUnknown:
         self.session.journal.append(
             "job.unknown", step="P1.S5", data={"name": f"job to {moved.target}", "reason": found.detail}
         )
+        if found.overtaken:
+            return OutcomeUnknown(
+                f"The request to move production to {moved.target} was sent, but {found.detail}.",
+                self.where_domains_are(moved.target),
+                "Ask in the incidents channel who did that and why. If the move is still wanted, begin a new run (new_run = True): it looks at everything again. Running this cell again only looks once more.",
+            )
         return OutcomeUnknown(
             f"The rollback to {moved.target} is not over after {self.session.resolved.policy.alias_job_deadline_s:g} s: {found.detail}.",
             self.where_domains_are(moved.target),
@@ -202,7 +217,7 @@ class Watch:
         try:
             production, aliases = self.session.clients.vercel.project().production_id, self._aliases()
         except RollbackError as exc:
-            return Check("P1.C1", title, CheckStatus.UNKNOWN, exc.happened, f"{target} live", source)
+            return Check("P1.C1", title, CheckStatus.UNKNOWN, exc.reason, f"{target} live", source)
         agree = production == target and bool(aliases) and set(aliases.values()) == {target}
         seen = f"project says {production}; " + ", ".join(
             f"{host} → {where}" for host, where in aliases.items()
@@ -220,9 +235,11 @@ class Watch:
             return None
         return version.deployment or "", version.sha or ""
 
-    def _look(self, stable: Stable) -> list[Check]:
+    def _look(self, stable: Stable, sha: str) -> list[Check]:
         app, pages = self.session.clients.app, self.session.resolved.platform.app.pages
+        self._looks.append(self.session.clock.now())
         jobs: list[Callable[[], Check]] = [
+            partial(self._live_now, stable.deployment.id, sha),
             partial(check_health, app, "P1.C2", self.session.plan.criterion("P1.C2").text),
             partial(self._rate_check, stable),
             *(
@@ -244,6 +261,8 @@ class Watch:
         if over is None:
             return self._no_rate("when production moved is not on record: monitoring was skipped")
         skew_s = over.data["skew_s"]
+        if skew_s is None:
+            return self._no_rate("Vercel does not tell its time, so this machine's clock cannot be trusted")
         if abs(skew_s) > self.session.resolved.policy.clock_skew_s:
             return self._no_rate(
                 f"this machine's clock is {skew_s:+.0f} s off the platform's, so no window can be trusted"
@@ -254,9 +273,21 @@ class Watch:
         start = max(_next_second(began), end - timedelta(seconds=limits.window_s))
         if end - start < timedelta(seconds=limits.window_s):
             return self._no_rate("the window after the rollback is not complete yet")
-        return judge_rate(
-            "P1.C3", title, read_rate(self.session.clients.sentry, start, end), stable.rate_before, limits
-        )
+        reading = read_rate(self.session.clients.sentry, start, end)
+        own = self._own_requests(start - ahead, end - ahead)
+        return judge_rate("P1.C3", title, reading, stable.rate_before, limits, own=own)
+
+    def _own_requests(self, start: datetime, end: datetime) -> int:
+        """Count this kernel's own requests to the public address in a window by our clock, give or take a look at its ends."""
+        app = self.session.resolved.platform.app
+        each = len(app.pages) + len([path for path in (app.health_path, app.version_path) if path])
+        return each * sum(start <= at <= end for at in self._looks)
+
+
+def _overtaken(job: AliasJob, requested_at: datetime, project: Project) -> Observation:
+    """Say that another change took the place of ours; the platform then tells nothing of ours any more."""
+    what = f"another {job.type} to {job.to_id} ({job.status}, {requested_at:%H:%M:%S} UTC) has taken its place; live: {project.production_id}"
+    return Observation(Seen.UNCLEAR, what, overtaken=job.status in ("succeeded", "failed", "skipped"))
 
 
 def _without_job(project: Project, target: str) -> Observation:

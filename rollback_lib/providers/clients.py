@@ -27,7 +27,7 @@ from rollback_lib.providers.slack import (
     judge_webhook,
     slack_limited,
 )
-from rollback_lib.providers.vercel import VERCEL_RULES, VercelClient
+from rollback_lib.providers.vercel import VERCEL_RULES, VercelClient, judge_vercel
 
 __all__ = ["Clients", "connect"]
 
@@ -96,7 +96,7 @@ def _for_slack(limits: Limits, policy: Policy) -> Limits:
 
 def _vercel(platform: Platform, secrets: Secrets) -> Service:
     headers, source = _bearer(secrets, "VERCEL_TOKEN")
-    return Service("vercel", platform.vercel.api_url, VERCEL_RULES, headers, source)
+    return Service("vercel", platform.vercel.api_url, VERCEL_RULES, headers, source, judge=judge_vercel)
 
 
 def _sentry(platform: Platform, secrets: Secrets) -> Service:

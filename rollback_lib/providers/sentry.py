@@ -78,6 +78,9 @@ class RateReading:
     metric: str
     source: str
     note: str  # why there is no rate, or what limits its worth
+    doubt: str = (
+        ""  # why the platform itself does not vouch for the value: extrapolated, or not all data read
+    )
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ class SentryClient:
         if not reply.success:
             return self._by_status(window, release)
         rows = items(reply, "data")
-        return window.reading(rows[0] if rows else {}, _doubt(reply))
+        return window.reading(rows[0] if rows else {}, "", _doubt(reply))
 
     def series(self, start: datetime, end: datetime, interval_s: int) -> tuple[RatePoint, ...]:
         """Read the error rate over time, oldest first, without the buckets still being filled.
@@ -292,15 +295,16 @@ class SentryClient:
             params = self._events(window, ["span.status", COUNT], release, more)
             return self._api.read("GET", self._path("events"), params=params)
 
-        count = failures = 0
+        count, failures, doubts = 0, 0, dict[str, None]()
         for reply in pages(fetch, _next):
+            doubts[_doubt(reply)] = None
             for row in items(reply, "data"):
                 spans = a_whole(row.get(COUNT)) or 0
                 count += spans
                 failures += 0 if (a_text(row.get("span.status")) or "") in NO_FAILURE else spans
         note = "counted by span.status, because Sentry answered 500 to failure_rate(); no p95"
         row = {COUNT: count, FAILURES: failures, FAILURE_RATE: failures / count if count else None}
-        return window.reading(row, note)
+        return window.reading(row, note, _joined(*doubts))
 
     def _deploys(self, version: str) -> list[Shape] | None:
         """List a release's deploys; None if the release is not known."""
@@ -333,20 +337,21 @@ class _Window:
 
     def without_rate(self, why: str) -> RateReading:
         """Return a reading that has no rate."""
-        return self._reading(None, {}, why)
+        return self._reading(None, {}, why, "")
 
-    def reading(self, row: Mapping[str, Any], note: str) -> RateReading:
+    def reading(self, row: Mapping[str, Any], how: str, doubt: str) -> RateReading:
         """Read one row of the table, whichever way an empty window is told."""
-        rate = a_number(row.get(self.metric))
+        rate, note = a_number(row.get(self.metric)), _joined(how, doubt)
         if not a_whole(row.get(COUNT)):
-            return self._reading(None, row, _joined("no requests in the window", note))
+            return self._reading(None, row, _joined("no requests in the window", note), doubt)
         if rate is None:
-            return self._reading(None, row, _joined(f"Sentry gives no {self.metric}", note))
+            return self._reading(None, row, _joined(f"Sentry gives no {self.metric}", note), doubt)
         if not 0 <= rate <= 1:
-            return self._reading(None, row, _joined(f"{self.metric} is {rate:g}, which is no fraction", note))
-        return self._reading(rate, row, note)
+            odd = f"{self.metric} is {rate:g}, which is no fraction"
+            return self._reading(None, row, _joined(odd, note), doubt)
+        return self._reading(rate, row, note, doubt)
 
-    def _reading(self, rate: float | None, row: Mapping[str, Any], note: str) -> RateReading:
+    def _reading(self, rate: float | None, row: Mapping[str, Any], note: str, doubt: str) -> RateReading:
         return RateReading(
             rate=rate,
             count=a_whole(row.get(COUNT)) or 0,
@@ -357,6 +362,7 @@ class _Window:
             metric=self.metric,
             source=f"Sentry events, {self.metric}, {to_iso(self.start)} to {to_iso(self.end)}",
             note=note,
+            doubt=doubt,
         )
 
 

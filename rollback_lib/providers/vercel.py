@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from rollback_lib.errors import BadParameters, NotApplied
+from rollback_lib.errors import BadParameters, NotApplied, OutcomeUnknown
 from rollback_lib.http import Api, Heard, Reply, Rule, path_part
-from rollback_lib.model import DeploymentId, Pass, ProjectId, RequestClass
+from rollback_lib.model import Answer, DeploymentId, Pass, ProjectId, RequestClass
 from rollback_lib.providers.accounts import Account, Team
 from rollback_lib.providers.deployments import AliasJob, AliasMove, Deployment, ProductionTarget, Project
 from rollback_lib.providers.pages import pages
@@ -47,6 +47,7 @@ __all__ = [
     "Project",
     "Team",
     "VercelClient",
+    "judge_vercel",
     "move_path",
 ]
 
@@ -74,6 +75,7 @@ _DEPLOYMENT_ID = re.compile(r"dpl_[A-Za-z0-9_-]+")
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 _ASK_AGAIN = "Run the cell of procedure 1, step 4 again: it asks the platform first and sends nothing twice."
 _EXPLAINED = frozenset({402, 404, 409, 410, 422})
+_MAY_BE_PROMOTED_BEFORE = frozenset({409, 422})
 _MEANING = {
     402: "The team's plan forbids it: a Hobby team can go back to the deployment right before the current one only.",
     404: "Vercel does not know this project or deployment in this team.",
@@ -83,12 +85,16 @@ _MEANING = {
     "production deployment, or it never served production.",
 }
 _NEXT = {
-    402: "Choose the production deployment right before the current one, or build the old commit again (git revert).",
-    404: "Check the deployment id, vercel.project and vercel.team_id, then run the cell again.",
-    409: "Read the project's live deployment and its last job first; if neither is what you want, wait for the job to end.",
-    410: "Choose another deployment.",
-    422: "Read the project's live deployment first; if it is not the wanted one, choose another deployment.",
+    402: "Begin a new run (new_run = True) and name in its parameter deployment the production deployment right before the current one; or build the old commit again (git revert).",
+    404: "Look in the Vercel dashboard whether the deployment is still there, and check vercel.project and vercel.team_id; then begin a new run (new_run = True).",
+    409: "Look in the Vercel dashboard which deployment is live and whether a rollback or promotion is running; when it is over, begin a new run (new_run = True): it looks at everything again.",
+    410: "Begin a new run (new_run = True): it offers what is still there.",
+    422: "Look in the Vercel dashboard which deployment is live. If it is not the wanted one, begin a new run (new_run = True) and name another in its parameter deployment.",
 }
+_PROMOTED_BEFORE = (
+    " Or it was promoted before: Vercel may want a rollback to it instead.",
+    ' Or set method = "rollback" there.',
+)
 
 
 def move_path(job: Literal["rollback", "promote"], project_id: str, deployment_id: str) -> str:
@@ -419,13 +425,26 @@ class VercelClient:
             also=_EXPLAINED,
             if_unanswered=_ASK_AGAIN,
         )
-        if reply.success:
+        if reply.success and judge_vercel(reply) is None:
             return reply
+        if reply.success:
+            raise OutcomeUnknown(
+                f"{reply.source} answered {reply.status}, but with {reply.words}: something else than Vercel has answered.",
+                "Unknown: production may or may not be moving.",
+                _ASK_AGAIN,
+            )
+        again = "/promote/" in path and reply.status in _MAY_BE_PROMOTED_BEFORE
+        more, instead = _PROMOTED_BEFORE if again else ("", "")
         raise NotApplied(
-            f"{reply.source} answered {reply.status}: {reply.words}. {_MEANING[reply.status]}",
+            f"{reply.source} answered {reply.status}: {reply.words}. {_MEANING[reply.status]}{more}",
             "Vercel refused it: production was not moved by this request.",
-            _NEXT[reply.status],
+            _NEXT[reply.status] + instead,
         )
+
+
+def judge_vercel(reply: Reply) -> Answer | None:
+    """Say what a 2xx reply to a change means: a web page comes from something in between, and tells nothing."""
+    return Answer("unclear", reply.status, reply.words) if reply.text.lstrip()[:1] == "<" else None
 
 
 def _deployment_id(text: str) -> str:

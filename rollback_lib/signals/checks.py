@@ -3,6 +3,7 @@
 - A check that has no data or too little traffic is unknown, never passed.
 - An app that gives no answer on its public address has failed, whatever the reason.
 - The error rate is judged in a window that begins after the rollback and ends before the telemetry's lag.
+- A rate that the monitoring itself does not vouch for never passes, and our own looks at the app are no traffic.
 - A page counts by its marker text, never by its status alone.
 - Checks run side by side in threads; each reads only.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -49,7 +50,7 @@ def check_health(app: AppClient, check_id: str, title: str) -> Check:
     try:
         reading = app.health()
     except Unreachable as exc:
-        return Check(check_id, title, CheckStatus.FAILED, f"no answer: {exc.happened}", "200 OK", source)
+        return Check(check_id, title, CheckStatus.FAILED, f"no answer: {exc.reason}", "200 OK", source)
     status = CheckStatus.PASSED if reading.ok else CheckStatus.FAILED
     return Check(check_id, title, status, f"HTTP {reading.status}", "200 OK", source)
 
@@ -60,7 +61,7 @@ def check_page(app: AppClient, check_id: str, title: str, path: str, marker: str
     try:
         reading = app.page(path, marker)
     except Unreachable as exc:
-        return Check(check_id, title, CheckStatus.FAILED, f"no answer: {exc.happened}", wanted, source)
+        return Check(check_id, title, CheckStatus.FAILED, f"no answer: {exc.reason}", wanted, source)
     passed = reading.status == 200 and reading.marker_found  # noqa: PLR2004 - HTTP's OK
     seen = f"HTTP {reading.status}, text {'found' if reading.marker_found else 'missing'}"
     return Check(check_id, title, CheckStatus.PASSED if passed else CheckStatus.FAILED, seen, wanted, source)
@@ -71,16 +72,23 @@ def read_rate(sentry: SentryClient, start: datetime, end: datetime) -> RateReadi
     try:
         return sentry.error_rate(start, end)
     except RollbackError as exc:
-        return exc.happened
+        return exc.reason
 
 
 def judge_rate(
-    check_id: str, title: str, reading: RateReading | str, before: float | None, limits: RateLimits
+    check_id: str,
+    title: str,
+    reading: RateReading | str,
+    before: float | None,
+    limits: RateLimits,
+    *,
+    own: int = 0,
 ) -> Check:
     """Decide whether the error rate is back to normal.
 
-    Passed: enough requests, strictly below the threshold, and strictly below what it was before. Normal but not
-    lower than before is unknown: no decrease is shown.
+    Passed: enough requests besides our own, strictly below the threshold, and strictly below what it was before.
+    Normal but not lower than before is unknown: no decrease is shown. So is a rate that Sentry calls extrapolated
+    from few samples, or read from a part of the data.
 
     Args:
         check_id: The criterion's id.
@@ -88,17 +96,22 @@ def judge_rate(
         reading: What was read after the change, or why it was not.
         before: The rate in the window before the change, a fraction; None where unknown.
         limits: Threshold, window and minimum traffic.
+        own: Requests of the window that this run made itself, all counted as well: they are taken out.
     """
     wanted = f"< {percent(limits.threshold)}, below {percent(before)} before, over at least {limits.min_requests} requests"
     if isinstance(reading, str):
         return Check(check_id, title, CheckStatus.UNKNOWN, f"not read: {reading}", wanted, "Sentry")
     source = f"Sentry {reading.metric}, {reading.start:%H:%M:%S}-{reading.end:%H:%M:%S} UTC"
-    seen = f"{percent(reading.rate)} of {reading.count} requests" + (
-        f" ({reading.note})" if reading.note else ""
-    )
-    return Check(
-        check_id, title, _rate_status(reading, before, limits), seen + _remark(before, limits), wanted, source
-    )
+    count = max(0, reading.count - own)
+    rate = None if reading.rate is None or not count else min(1.0, reading.rate * reading.count / count)
+    without = f", without {own} of this run's own" if own else ""
+    if rate is None:
+        seen = f"no rate from {count} requests{without}"
+    else:
+        seen = f"{percent(rate)} of {count} requests{without}"
+    seen += f" ({reading.note})" if reading.note else ""
+    status = _rate_status(replace(reading, rate=rate, count=count), before, limits)
+    return Check(check_id, title, status, seen + _remark(before, limits), wanted, source)
 
 
 def _rate_status(reading: RateReading, before: float | None, limits: RateLimits) -> CheckStatus:
@@ -110,7 +123,8 @@ def _rate_status(reading: RateReading, before: float | None, limits: RateLimits)
         return CheckStatus.UNKNOWN
     if reading.rate >= limits.threshold:
         return CheckStatus.FAILED
-    return CheckStatus.PASSED if before is not None and reading.rate < before else CheckStatus.UNKNOWN
+    lower = before is not None and reading.rate < before
+    return CheckStatus.PASSED if lower and not reading.doubt else CheckStatus.UNKNOWN
 
 
 def _remark(before: float | None, limits: RateLimits) -> str:
