@@ -130,8 +130,8 @@ class SlackApprovals:
         """
         seen = self._seen_before(ask, role)
         if seen is not None:
-            refused = self.refusal(ask, role)
-            return (None, refused) if refused else (seen, "")
+            against = self.objection(ask, seen)
+            return (None, against) if against else (seen, "")
         try:
             request = self._request(ask, role)
             if self.clock.now() > request.expires:
