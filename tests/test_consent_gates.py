@@ -29,7 +29,7 @@ from rollback_lib.errors import (
 from rollback_lib.http import Rule, Service
 from rollback_lib.journal import Intent, Journal, read_journal
 from rollback_lib.journal.attempts import effect_in_doubt
-from rollback_lib.model import Answer, RequestClass
+from rollback_lib.model import Answer, RequestClass, digest_of
 
 Collect = Callable[[Ask, str], tuple[Approval | None, str]]
 
@@ -676,3 +676,90 @@ def test_a_lease_lost_after_an_attempt_in_doubt_says_that_it_is_in_doubt(journal
     with pytest.raises(LeaseHeld) as caught:
         permit.admit(sending())
     assert caught.value.state.startswith("UNKNOWN")
+
+# What was approved is looked at again
+
+
+def nobody(reason: str) -> Collect:
+    """Find no approval, for this reason."""
+    return lambda *_: (None, reason)
+
+
+def approved(journal: Journal, **source: Any) -> tuple[Gate, By]:
+    """Give an open gate and where its approval came from."""
+    by = By(approves, **source)
+    gate = Gate(make_ask(), LEAD, journal, source=by)
+    gate.confirm(NAME, by="Ana Operator", way="panel")
+    gate.look()
+    assert gate.is_open
+    return gate, by
+
+
+def test_an_approval_that_something_speaks_against_falls_on_record_and_closes_the_gate(
+    journal: Journal,
+) -> None:
+    """Open, then objected to: closed, with whose approval fell and why; nothing is intended."""
+    gate, by = approved(journal)
+    by.against, by.find = "the key was taken away", nobody("nobody has signed it yet")
+    with pytest.raises(GateClosed, match="nobody has signed it yet"):
+        gate.reconfirm()
+    assert not gate.is_open
+    (line,) = journal.find("approval.fallen", "P1.G1")
+    assert (line.data["person"], line.data["reason"]) == ("Lee Lead", "the key was taken away")
+    with pytest.raises(GateClosed):
+        gate.permit("roll back", step="P1.S4", data={}, check=lambda: None)
+    assert events(journal, "effect") == []
+
+
+def test_an_approval_that_fell_and_is_given_again_opens_anew(journal: Journal) -> None:
+    """Each opening has its own line."""
+    gate, by = approved(journal)
+    by.against, by.find = "refused", nobody("refused")
+    gate.look()
+    by.against, by.find = "", approves
+    gate.reconfirm()
+    assert [event for event in events(journal, "gate") if event == "gate.opened"] == ["gate.opened"] * 2
+
+
+def test_a_repeated_attempt_looks_at_the_approvals_again(journal: Journal) -> None:
+    """Refused while a request waited to be repeated: it does not leave again."""
+    gate, by = approved(journal)
+    looks: list[int] = []
+    permit = gate.permit("roll back", step="P1.S4", data={}, check=lambda: looks.append(1))
+    permit.admit(sending())
+    by.against, by.find = "refused by Dee Deputy", nobody("refused by Dee Deputy")
+    with pytest.raises(GateClosed, match="refused by Dee Deputy"):
+        permit.admit(sending())
+    assert events(journal, "effect") == ["effect.intent", "effect.sending"]
+    assert looks == []
+
+
+def test_approvals_are_put_down_as_used_before_the_intent_and_where_they_were_used_the_gate_is_closed(
+    journal: Journal,
+) -> None:
+    """Used for this effect: a permit. Used for another: closed, and no intent."""
+    gate, by = approved(journal)
+    gate.permit("roll back", step="P1.S4", data={}, check=lambda: None)
+    assert by.used == ["roll back"]
+    by.taken = "the approvals were used already, for something else"
+    with pytest.raises(GateClosed, match="used already"):
+        gate.permit("promote", step="P1.S4", data={}, check=lambda: None)
+    assert [line.data["name"] for line in journal.find("effect.intent")] == ["roll back"]
+
+
+def test_a_gate_that_needs_no_approval_uses_none(journal: Journal) -> None:
+    """Severity P0 waits for no store."""
+    by = By(approves)
+    gate = Gate(make_ask(), FREE, journal, source=by)
+    gate.confirm(NAME, by="Ana Operator", way="panel")
+    gate.look()
+    gate.permit("roll back", step="P1.S4", data={}, check=lambda: None)
+    assert by.used == []
+
+
+def test_what_is_shown_is_on_record_so_that_the_digest_can_be_worked_out_again(journal: Journal) -> None:
+    """All that the digest is made of stands in the line that shows the gate."""
+    make(journal)
+    (line,) = journal.find("gate.shown")
+    shown = {name: line.data[name] for name in vars(make_ask())}
+    assert digest_of({"v": 1} | shown) == line.data["digest"] == make_ask().digest
