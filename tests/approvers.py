@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import FakeClock
-from consents import HOME, NAME, RUN, make_ask
+from consents import HOME, NAME, RUN, Tenure, make_ask
 from slack_fake import CHANNEL, Workspace
 
 from rollback_lib.consent.approvals import SlackApprovals
@@ -132,7 +132,7 @@ class Scene:
     def make_gate(self, ask: Ask | None = None) -> Gate:
         """Give the gate with its ways, the target's name typed."""
         demand = Demand((ROLE,), (), (), "severity P1: approval by engineering lead")
-        gate = Gate(ask or self.ask, demand, self.journal, source=self.ways())
+        gate = Gate(ask or self.ask, demand, self.journal, Tenure(), source=self.ways())
         gate.show()
         gate.confirm(NAME, by="Ana Operator", way="panel")
         return gate

@@ -123,7 +123,11 @@ def test_incident_and_run_are_told_in_one_way(name: str) -> None:
         pytest.param(b"{" + b" " * 200_000, "more than any real one", id="too large"),
         pytest.param(make_request().text.encode() + b"\n", "not spelled", id="a line end behind it"),
         pytest.param(json.dumps(json.loads(make_request().text)).encode(), "not spelled", id="with spaces"),
-        pytest.param(make_request().text.replace('"v":1', '"v":1.0').encode(), "not spelled|should be 1", id="1.0 for 1"),
+        pytest.param(
+            make_request().text.replace('"v":1', '"v":1.0').encode(),
+            "not spelled|should be 1",
+            id="1.0 for 1",
+        ),
         pytest.param(
             make_request().text.replace('{"digest"', '{"digest":"x","digest"').encode(), "not", id="twice"
         ),

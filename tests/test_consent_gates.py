@@ -677,6 +677,7 @@ def test_a_lease_lost_after_an_attempt_in_doubt_says_that_it_is_in_doubt(journal
         permit.admit(sending())
     assert caught.value.state.startswith("UNKNOWN")
 
+
 # What was approved is looked at again
 
 
@@ -688,7 +689,7 @@ def nobody(reason: str) -> Collect:
 def approved(journal: Journal, **source: Any) -> tuple[Gate, By]:
     """Give an open gate and where its approval came from."""
     by = By(approves, **source)
-    gate = Gate(make_ask(), LEAD, journal, source=by)
+    gate = Gate(make_ask(), LEAD, journal, Tenure(), source=by)
     gate.confirm(NAME, by="Ana Operator", way="panel")
     gate.look()
     assert gate.is_open
@@ -750,7 +751,7 @@ def test_approvals_are_put_down_as_used_before_the_intent_and_where_they_were_us
 def test_a_gate_that_needs_no_approval_uses_none(journal: Journal) -> None:
     """Severity P0 waits for no store."""
     by = By(approves)
-    gate = Gate(make_ask(), FREE, journal, source=by)
+    gate = Gate(make_ask(), FREE, journal, Tenure(), source=by)
     gate.confirm(NAME, by="Ana Operator", way="panel")
     gate.look()
     gate.permit("roll back", step="P1.S4", data={}, check=lambda: None)
