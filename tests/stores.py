@@ -1,10 +1,11 @@
-"""Stores for tests: a folder or a bucket on loopback, what ages an object in them, and a store that fails on demand."""
+"""Stores for tests: a folder or a bucket on loopback, what ages an object in them, and a store on a bad day."""
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 from conftest import FakeClock
@@ -38,12 +39,13 @@ def older(store: Store, key: str, seconds: float) -> None:
 
 @dataclass
 class BadDay(Store):
-    """A store that can be slow, or cannot be reached."""
+    """A store that can be slow, out of reach, or have its clock wrong."""
 
     whole: Store
     clock: FakeClock
     takes_s: float = 0.0  # by the clock, each request
     down: bool = False
+    off: timedelta = timedelta()  # how far its clock is ahead
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -60,7 +62,8 @@ class BadDay(Store):
 
     def get(self, key: str) -> Stored | None:
         self._asked(f"get {key}")
-        return self.whole.get(key)
+        found = self.whole.get(key)
+        return found and replace(found, modified_at=found.modified_at + self.off)
 
     def keys(self, prefix: str, *, after: str = "") -> tuple[str, ...]:
         self._asked(f"keys {prefix}")

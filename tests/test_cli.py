@@ -110,6 +110,7 @@ def test_log_status_verify_and_report_of_a_run(
         for words in (("status",), ("log",), ("log", "--csv"), ("verify", "P1"))
     ]
     assert run.journal.run in said[0].stdout
+    assert f"drill is held by run {run.journal.run} of ana on " in said[0].stdout
     assert "Deployed By" in said[1].stdout
     assert said[2].stdout.startswith(
         "Date,Environment,Reason,Method,Duration,Data Loss,Deployed By,Approved By,Outcome,Run"
@@ -151,3 +152,23 @@ def test_every_command_has_help_and_stands_in_the_readme() -> None:
     for name, command in commands.items():
         assert command.help, name
         assert f"rollback {name}" in readme, name
+
+
+def test_status_of_an_environment_whose_store_cannot_be_opened_says_so(home: Path) -> None:
+    """The runs are told all the same."""
+    done = rollback(home, "status", "-e", "production")
+    assert done.returncode == 0, done.stderr
+    assert "No open run in production." in done.stdout
+    (home / "state").write_text("not a folder")
+    done = rollback(home, "status")
+    assert done.returncode == 0, done.stderr
+    assert "No open run in drill." in done.stdout
+    assert "Who acts on drill is not known: " in done.stdout
+
+
+def test_run_that_no_archive_and_no_store_knows_is_told_as_such(home: Path) -> None:
+    """Looked for in the stores too, and nothing is left behind."""
+    done = rollback(home, "resume", "P1-20261123-215800-7f3a")
+    assert done.returncode == 2
+    assert "no run is named 'P1-20261123-215800-7f3a'" in done.stderr
+    assert not (home / "incidents").exists()

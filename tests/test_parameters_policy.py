@@ -41,6 +41,7 @@ REAL = {
     "approval_ttl_s": 3600,
     "lease_ttl_s": 90,
     "heartbeat_s": 20,
+    "lease_expired": "ask",
     "unverified_is_success": False,
 }
 
@@ -108,6 +109,8 @@ def test_zero_is_taken_where_it_means_none(field):
         ({"approval_ways": []}, "approval_ways"),
         ({"approval_ways": ["shouted"]}, "approval_ways"),
         ({"lease_ttl_s": 59}, "lease_ttl_s"),
+        ({"lease_ttl_s": 12, "heartbeat_s": 1}, "request_timeout_s and 2 s"),
+        ({"lease_expired": "wait"}, "lease_expired"),
         ({"unverified_is_success": "no"}, "unverified_is_success"),
         ({"read_attempts": 1.5}, "read_attempts"),
     ],
@@ -120,7 +123,13 @@ def test_values_that_cannot_work_are_refused(changes, word):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"poll_first_s": 2}, {"request_timeout_s": 30}, {"verify_deadline_s": 420}, {"approval_wait_s": 5}],
+    [
+        {"poll_first_s": 2},
+        {"request_timeout_s": 30},
+        {"verify_deadline_s": 420},
+        {"approval_wait_s": 5},
+        {"lease_ttl_s": 12.1, "heartbeat_s": 1},
+    ],
 )
 def test_values_that_just_fit_are_taken(changes):
     """The limits themselves pass."""

@@ -23,7 +23,7 @@ from rollback_lib.evidence.record import verify_record
 from rollback_lib.journal import FILE_NAME
 from rollback_lib.procedures import VercelRollback
 from rollback_lib.procedures import leasing as leasing_module
-from rollback_lib.procedures.again import reopen
+from rollback_lib.procedures.again import recorded_parameters, reopen
 from rollback_lib.procedures.handover import fetch
 from rollback_lib.simulator import Fault, WorldSpec
 from rollback_lib.store import Store
@@ -498,6 +498,25 @@ def test_run_of_a_machine_that_lives_is_not_taken_by_fetching_it(machines: Machi
     assert f'take_over = "{first.journal.run}"' in caught.value.next_step
     silent(first)
     machines.resume(there)
+
+
+def test_whose_place_is_taken_is_said_anew_when_a_run_is_opened_again(company: Rehearsal):
+    """What a run was begun with takes nothing over any more when it goes on by itself."""
+    store = Store.open("state", company.home, company.open(dry_run=True).session.resolved.secrets.redactor)
+    take_for_ben(store)
+    rollback = company.open(take_over="P1-ben")
+    assert recorded_parameters(company.lines(rollback))["take_over"] == ""
+    assert next(rollback.journal.find("run.opened")).data["parameters"]["take_over"] == "P1-ben"
+
+
+def test_open_cell_run_again_leaves_one_heartbeat(company: Rehearsal):
+    """The earlier one would speak for a run that is closed."""
+    first = company.open(mode="interactive")
+    second = company.open(mode="interactive")
+    assert first.heartbeat is not None
+    assert second.heartbeat is not None
+    assert first.heartbeat._over.is_set()
+    assert not second.heartbeat._over.is_set()
 
 
 @pytest.mark.parametrize("lease_too", [True, False], ids=["lease", "journal alone"])

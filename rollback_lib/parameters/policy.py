@@ -57,7 +57,7 @@ class Policy(Frozen):
     approval_ttl_s: PositiveSpan  # an approval older than this no longer counts
 
     # who acts now
-    lease_ttl_s: PositiveSpan  # an environment whose holder was not heard of for this long is free
+    lease_ttl_s: PositiveSpan  # a run that was not heard of for this long no longer holds the environment
     heartbeat_s: PositiveSpan  # how often the holder is heard of
     lease_expired: Literal[
         "take", "ask"
