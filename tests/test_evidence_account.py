@@ -205,6 +205,26 @@ def test_gate_is_told_as_it_stands(story: Story) -> None:
     assert (gate.confirmed_by, gate.confirmed_way) == ("Ana Operator", "confirm parameter")
 
 
+def test_how_each_approval_was_given_and_what_spoke_against_it_is_told(story: Story) -> None:
+    """By which key, attested by whom; an approval that fell says why, until the gate opened by it again."""
+    signed = {"role": "engineering_lead", "person": "Lee Lead", "way": "signature", "key": "SHA256:abc"}
+    spoken = {"role": "cto", "person": "Cat Chief", "way": "spoken", "attested_by": "Ana Operator"}
+    story.gate_shown()
+    story.write("approval.seen", "P1.G1", gate="P1.G1", evidence="approvals/x", **signed)
+    story.write("approval.seen", "P1.G1", gate="P1.G1", **spoken)
+    story.write("approval.fallen", "P1.G1", gate="P1.G1", reason="refused by Dee Deputy", **signed)
+    lee, cat = told(story).gates[0].approvals
+    assert (lee.way, lee.key, lee.evidence) == ("signature", "SHA256:abc", "approvals/x")
+    assert (lee.against, cat.against) == ("refused by Dee Deputy", "")
+    assert (cat.way, cat.attested_by) == ("spoken", "Ana Operator")
+    story.write("gate.opened", "P1.G1", gate="P1.G1", approvals=[signed, spoken])
+    assert [one.against for one in told(story).gates[0].approvals] == ["", ""]
+    story.write(
+        "approval.fallen", "P1.G1", gate="P1.G1", role="cto", person="Nobody", way="spoken", reason="x"
+    )
+    assert [one.against for one in told(story).gates[0].approvals] == ["", ""]
+
+
 def test_torn_line_and_continuation_are_told(story: Story) -> None:
     """That a session was cut off, and who went on, is part of the account."""
     story.write("journal.torn", bytes=17, kept_in="journal.torn-4.txt")

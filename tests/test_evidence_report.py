@@ -122,6 +122,24 @@ def test_open_run_says_that_it_is_provisional(story: Story) -> None:
     assert "Production now production is unchanged Next get the approval" in text
 
 
+def test_how_it_was_approved_is_shown(story: Story) -> None:
+    """Spoken is said loudly, a key by its fingerprint, and what spoke against an approval beside it."""
+    spoken = {
+        "role": "engineering_lead",
+        "person": "Lee Lead",
+        "way": "spoken",
+        "attested_by": "Ana Operator",
+    }
+    signed = {"role": "cto", "person": "Cat Chief", "way": "signature", "key": "SHA256:abc"}
+    story.gate_shown().write("approval.seen", "P1.G1", gate="P1.G1", **spoken)
+    story.write("approval.seen", "P1.G1", gate="P1.G1", **signed)
+    story.write("approval.fallen", "P1.G1", gate="P1.G1", reason="the key was taken out", **signed)
+    text = page_of(story).text
+    assert "spoken, attested by Ana Operator" in text
+    assert "by signature , key SHA256:abc" in text or "by signature, key SHA256:abc" in text
+    assert "did not count any more: the key was taken out" in text
+
+
 def test_cut_off_effect_is_shown_as_open(story: Story) -> None:
     """An attempt without an answer, an effect and a step without an end are said to be that, and how to undo is told."""
     text = page_of(story.gate_shown().gate_opened().effect("unclear", "cut off")).text
@@ -168,8 +186,13 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path) -> None:
         role=HOSTILE,
         person=HOSTILE,
         seen_at=HOSTILE,
+        way=HOSTILE,
+        key=HOSTILE,
+        attested_by=HOSTILE,
         permalink='https://x/"onclick="alert(4)',
     )
+    fallen = {"role": HOSTILE, "person": HOSTILE, "way": HOSTILE, "reason": HOSTILE}
+    story.write("approval.fallen", "P1.G1", gate="P1.G1", **fallen)
     story.write("step.started", "P1.S1", title=HOSTILE)
     story.write("step.failed", "P1.S1", happened=HOSTILE)
     story.write(

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from rollback_lib.evidence.fields import mapping, text, texts
+from rollback_lib.evidence.fields import mapping, mappings, text, texts
 from rollback_lib.journal import Line
 
 __all__ = ["Consent", "Gate", "gates_of"]
@@ -38,7 +38,11 @@ class Consent:
     digest: str
     person: str = ""  # empty: asked for only
     slack_user: str = ""
-    way: str = ""
+    way: str = ""  # slack, signature, spoken
+    key: str = ""  # signature: the key's fingerprint
+    evidence: str = ""  # signature: where the store keeps the signed approval
+    attested_by: str = ""  # spoken: who heard it
+    against: str = ""  # why it does not count any more; empty: nothing speaks against it
 
 
 @dataclass(frozen=True)
@@ -108,21 +112,31 @@ class _Growing:
         self.mistyped += 1
 
     def asked_for(self, line: Line) -> None:
-        self.asked.append(
-            Consent(text(line.data, "role"), line.at, text(line.data, "permalink"), text(line.data, "digest"))
-        )
+        known = {key: text(line.data, key) for key in ("role", "permalink", "digest", "way")}
+        self.asked.append(Consent(at=line.at, **known))
 
     def approved(self, line: Line) -> None:
-        texts = {
-            key: text(line.data, key)
-            for key in ("role", "permalink", "digest", "person", "slack_user", "way")
-        }
-        self.approvals.append(Consent(at=text(line.data, "seen_at") or line.at, **texts))
+        names = ("role", "permalink", "digest", "person", "slack_user", "way", "key", "evidence")
+        known = {key: text(line.data, key) for key in (*names, "attested_by")}
+        self.approvals.append(Consent(at=text(line.data, "seen_at") or line.at, **known))
+
+    def fallen(self, line: Line) -> None:
+        """Note at the newest approval by that person and way what speaks against it, until the gate opens again."""
+        whose = tuple(text(line.data, key) for key in ("role", "person", "way"))
+        for at in reversed(range(len(self.approvals))):
+            one = self.approvals[at]
+            if (one.role, one.person, one.way) == whose:
+                self.approvals[at] = replace(one, against=text(line.data, "reason") or "fell")
+                return
 
     def opened(self, line: Line) -> None:
         self.facts |= {"status": "opened", "opened_at": line.at}
         self.facts["rule"] = self.facts["rule"] or text(line.data, "policy")
         self.missing = ()
+        counted = {(text(one, "person"), text(one, "way")) for one in mappings(line.data, "approvals")}
+        self.approvals = [
+            replace(one, against="") if (one.person, one.way) in counted else one for one in self.approvals
+        ]
 
     def refused(self, line: Line) -> None:
         self.facts["status"] = "refused"
@@ -149,6 +163,7 @@ _SAYINGS = {
     "gate.mistyped": _Growing.typed_wrong,
     "approval.requested": _Growing.asked_for,
     "approval.seen": _Growing.approved,
+    "approval.fallen": _Growing.fallen,
     "gate.opened": _Growing.opened,
     "gate.refused": _Growing.refused,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["mapping", "number", "text", "texts", "whole"]
+__all__ = ["mapping", "mappings", "number", "text", "texts", "whole"]
 
 
 def text(data: dict[str, Any], key: str) -> str:
@@ -23,6 +23,12 @@ def mapping(data: dict[str, Any], key: str) -> dict[str, Any]:
     """Return a field that is a mapping."""
     value = data.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def mappings(data: dict[str, Any], key: str) -> tuple[dict[str, Any], ...]:
+    """Return the mappings in a list field."""
+    value = data.get(key)
+    return tuple(item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
 
 
 def whole(data: dict[str, Any], key: str) -> int | None:
