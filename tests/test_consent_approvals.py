@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from consents import HOME, NAME, RUN, By, Tenure, begin, events, make_ask, open_
 from slack_fake import BOT, CHANNEL, TOKEN, Workspace
 
 from rollback_lib.consent.approvals import SlackApprovals, judge_reactions
-from rollback_lib.consent.gates import Ask
+from rollback_lib.consent.gates import Approval, Ask
 from rollback_lib.errors import JournalError
 from rollback_lib.journal import Journal
 from rollback_lib.model import UserId
@@ -503,6 +504,110 @@ def test_a_gate_closes_again_when_its_approval_has_aged(
     gate.look()
     assert not gate.is_open
     assert "counted until 2026-11-23T22:58:00.000Z" in gate.missing()[0]
+
+
+# Looked at again, and used
+
+
+def approved(approvals: SlackApprovals, slack: Workspace) -> Approval:
+    """Have the request approved by the lead."""
+    asked(approvals)
+    slack.react(LEE)
+    found, _ = approvals.collect(make_ask(), LEAD)
+    assert found is not None
+    assert approvals.objection(make_ask(), found) == ""
+    return found
+
+
+@pytest.mark.parametrize(
+    ("since", "says"),
+    [
+        pytest.param(lambda slack: slack.react(DEE, "x"), "refused by Dee Deputy", id="a deputy's refusal"),
+        pytest.param(
+            lambda slack: slack.react(LEE, "x"), "refused by Lee Lead", id="the approver's own refusal"
+        ),
+        pytest.param(lambda slack: slack.users[LEE].update(deleted=True), "no person's any more", id="left"),
+        pytest.param(
+            lambda slack: slack.users[LEE].update(is_bot=True), "no person's any more", id="a bot now"
+        ),
+        pytest.param(
+            lambda slack: slack.counted.update(x=1) or slack.react(SAM, "x"), "unknown", id="cut short"
+        ),
+    ],
+)
+def test_what_happened_since_the_approval_stops_it_until_the_effect(
+    approvals: SlackApprovals, slack: Workspace, since: Callable[[Workspace], object], says: str
+) -> None:
+    """A ✅ that was seen does not count any more, neither now nor for the next kernel."""
+    found = approved(approvals, slack)
+    since(slack)
+    assert says in approvals.objection(make_ask(), found)
+    assert says in approvals.collect(make_ask(), LEAD)[1]
+
+
+def test_an_approval_taken_back_or_a_strangers_refusal_stops_nothing(
+    approvals: SlackApprovals, slack: Workspace
+) -> None:
+    """What was seen counts; only a holder's ❌ speaks against it."""
+    found = approved(approvals, slack)
+    slack.take_back(LEE)
+    slack.react(SAM, "x")
+    assert approvals.objection(make_ask(), found) == ""
+
+
+def test_slack_down_at_the_last_look_stops_nothing_and_is_warned_of(
+    approvals: SlackApprovals, slack: Workspace, journal: Journal
+) -> None:
+    """What was seen counts; that nobody could look for a ❌ is on record, once."""
+    found = approved(approvals, slack)
+    slack.broken = "down"
+    assert [approvals.objection(make_ask(), found) for _ in range(2)] == ["", ""]
+    (line,) = journal.find("warning")
+    assert "whether anybody refuses" in line.data["text"]
+
+
+def test_a_used_request_says_for_what_and_is_marked_once(
+    approvals: SlackApprovals, slack: Workspace, journal: Journal
+) -> None:
+    """Later reactions are visibly moot; what was asked still stands above it."""
+    asked(approvals, make_ask(state={"live deployment": "dpl_other"}))
+    before = slack.texts[0]
+    approved(approvals, slack)
+    request = slack.texts[1].split("\n*Approved")[0]
+    for _ in range(2):
+        approvals.mark_used(make_ask().digest, "roll production back to <dpl_good>")
+    assert slack.texts[0] == before  # another digest's request
+    assert slack.texts[1] == (
+        f"{request}\n*Used by run {RUN} at 21:58:00 UTC: roll production back to &lt;dpl_good&gt;.* Reactions change nothing any more."
+    )
+    assert slack.count("chat.update") == 2  # answered, then used
+    assert [line.data["name"] for line in journal.find("prepare.done")][-1] == (
+        "approval request of the engineering lead marked as used"
+    )
+
+
+def test_a_used_request_that_cannot_be_marked_is_a_warning_and_tried_again(
+    approvals: SlackApprovals, slack: Workspace, journal: Journal
+) -> None:
+    """The change is made all the same."""
+    approved(approvals, slack)
+    slack.troubles["chat.update"] = ["down"]
+    approvals.mark_used(make_ask().digest, "roll back")
+    (line,) = journal.find("warning")
+    assert "could not be marked as used" in line.data["text"]
+    approvals.mark_used(make_ask().digest, "roll back")
+    assert "*Used by run" in slack.texts[0]
+
+
+def test_the_request_says_how_else_it_can_be_approved_and_where_it_is(
+    approvals: SlackApprovals, slack: Workspace
+) -> None:
+    """Who has no Slack at hand signs; the gate gives the address of the message."""
+    approvals.also = "\nOr sign it: `rollback approve {digest} -e drill`"
+    assert approvals.where(make_ask()) == ""
+    asked(approvals)
+    assert slack.texts[0].endswith(f"\nOr sign it: `rollback approve {make_ask().digest[:16]} -e drill`")
+    assert approvals.where(make_ask()).endswith(slack.messages[0]["ts"])
 
 
 # Slack in trouble

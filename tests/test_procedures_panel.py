@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets
 import pytest
+from approvers import Scene
 from conftest import FakeClock
 from consents import FREE, LEAD, NAME, By, Tenure, approval_for, begin, events, make_ask
 from IPython.core.interactiveshell import InteractiveShell
@@ -198,6 +199,119 @@ def test_the_right_text_without_its_approval_says_what_is_missing(journal: Journ
     gate.look()
     assert gate.is_open
     assert "approved by Lee Lead" in repr(gate_text(gate, FACTS))
+
+
+def test_after_the_right_text_the_button_looks_again_until_the_gate_is_open(journal: Journal) -> None:
+    """The name is typed once; waiting for the approver is a click, not a cell run again."""
+    answers: list[tuple[Approval | None, str]] = [(None, "no ✅ yet by Lee Lead")] * 2
+    cell, gate = shown(
+        journal, LEAD, lambda ask, role: answers.pop() if answers else (approval_for(ask, role), "")
+    )
+    cell.type_and_click(NAME)
+    button = cell.find(ipywidgets.Button)
+    assert (button.description, button.disabled) == ("Look again", False)
+    cell.do(button.click)
+    assert not gate.is_open
+    cell.do(button.click)
+    assert gate.is_open
+    assert button.disabled
+    assert events(journal, "gate") == ["gate.shown", "gate.confirmed", "gate.opened"]
+
+
+def test_while_an_approval_is_missing_the_panel_says_how_to_give_it(journal: Journal) -> None:
+    """The exact command to send to the approver stands in the text and in the HTML, until it is approved."""
+    answers: list[tuple[Approval | None, str]] = [(None, "nobody has signed it yet")]
+    cell, gate = shown(
+        journal, LEAD, lambda ask, role: answers.pop() if answers else (approval_for(ask, role), "")
+    )
+    line = f"to approve: by signature: rollback approve {gate.ask.digest[:16]}"
+    assert line in cell.plain
+    assert line in gate_text(gate, FACTS)._repr_html_()
+    cell.type_and_click(NAME)
+    gate.look()
+    assert "to approve" not in repr(gate_text(gate, FACTS))
+
+
+def test_what_is_not_plain_in_the_effect_is_made_visible(journal: Journal) -> None:
+    """A commit's message cannot turn the text around in the panel."""
+    cell, _ = shown(journal, effect={"to": "dpl_good \u202eevil"})
+    assert "dpl_good ⟨U+202E⟩evil" in cell.plain
+    assert "\u202e" not in cell.plain
+
+
+# Word of mouth
+
+
+class Heard:
+    """A gate that may be approved by word of mouth, and the fields for it."""
+
+    def __init__(self, folder: Path, clock: FakeClock, order: tuple[str, ...] = ("slack", "spoken")) -> None:
+        self.scene = Scene(folder, clock, order=order)
+        self.gate = self.scene.make_gate()
+        spoken = self.gate.source.spoken  # type: ignore[union-attr]
+        self.gate.look()
+        with capture_output() as captured:
+            gate_panel(self.gate, FACTS, by="Ana Operator", now=lambda: "21:58:07 UTC", spoken=spoken)
+        self.cell = Cell(captured)
+
+    def fill_in(self, who: str, at: str) -> None:
+        """Choose who said it and when, and tick."""
+        views = ipywidgets.widgets.widget._instances.values()
+        place = next(one for one in views if isinstance(one, ipywidgets.Text) and "HH:MM" in one.placeholder)
+        self.cell.find(ipywidgets.Dropdown).value = who
+        place.value = at
+        self.cell.do(lambda: self.box.set_trait("value", True))
+
+    @property
+    def box(self) -> Any:
+        """The tick."""
+        return self.cell.find(ipywidgets.Checkbox)
+
+
+def test_a_spoken_approval_is_attested_by_choosing_who_when_and_a_tick(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The gate opens, and every text says that it was spoken and who attests it."""
+    heard = Heard(tmp_path, clock)
+    assert dict(heard.cell.find(ipywidgets.Dropdown).options) == {
+        "who said yes": "",
+        "Lee Lead": "lee",
+        "Dee Deputy": "dee",
+    }
+    heard.fill_in("dee", "21:55")
+    assert heard.gate.is_open
+    assert heard.box.disabled
+    assert "approved by Dee Deputy (spoken, attested by Ana Operator)" in heard.cell.plain
+    assert "21:58:07 UTC: Dee Deputy (spoken, attested by Ana Operator), at 21:55 UTC" in heard.cell.plain
+
+
+@pytest.mark.parametrize(
+    ("who", "at", "says"),
+    [("", "21:55", "Nobody cannot have approved"), ("lee", "five to ten", "is no time")],
+    ids=["nobody chosen", "no time"],
+)
+def test_a_tick_without_who_or_when_attests_nothing_and_is_taken_out(
+    tmp_path: Path, clock: FakeClock, who: str, at: str, says: str
+) -> None:
+    """It is said what is missing, and nothing is on record."""
+    heard = Heard(tmp_path, clock)
+    heard.fill_in(who, at)
+    assert not heard.gate.is_open
+    assert heard.box.value is False
+    assert not heard.box.disabled
+    assert says in heard.cell.plain
+    assert list(heard.scene.journal.find("approval.seen")) == []
+
+
+def test_where_policy_does_not_allow_it_there_is_nothing_to_tick(tmp_path: Path, clock: FakeClock) -> None:
+    """No field, no mention."""
+    heard = Heard(tmp_path, clock, order=("slack",))
+    with pytest.raises(AssertionError):
+        heard.cell.find(ipywidgets.Checkbox)
+    assert "spoken" not in heard.cell.plain
+
+
+# In trouble
 
 
 def test_a_click_that_cannot_be_written_down_opens_nothing_and_says_why(journal: Journal) -> None:

@@ -69,6 +69,8 @@ class Ways:
                 why = self._in_the_way(ask, found)
                 return (None, why) if why else (found, "")
             reasons.append(f"{name}: {reason}")
+        if not reasons:  # spoken alone, headless
+            return None, f"none of the policy's ways ({', '.join(self.order)}) is open without a person here"
         return None, "; ".join(reasons)
 
     def objection(self, ask: Ask, approval: Approval) -> str:

@@ -442,10 +442,11 @@ class VercelRollback(Procedure):
     def log_row(self, outcome: Outcome) -> dict[str, str]:
         """Fill the plan's rollback-log columns."""
         parameters, procedure = self.session.parameters, self.session.plan.procedure(self.number)
+        opened = {
+            line.data["gate"]: line for line in self.journal.find("gate.opened")
+        }  # the last time counts
         approvers = [
-            Approval(**approval).told
-            for line in self.journal.find("gate.opened")
-            for approval in line.data["approvals"]
+            Approval(**approval).told for line in opened.values() for approval in line.data["approvals"]
         ]
         nobody = "not required (severity P0)" if parameters.severity == "P0" else "nobody"
         values = (
