@@ -105,6 +105,8 @@ def test_another_environments_people_are_not_looked_at(tmp_path):
         ),
         (lambda drill: drill["people"]["sam"].update(age=7), "people.sam.age is not a known name here"),
         (lambda drill: drill.pop("roles"), "drill.roles is missing"),
+        (lambda drill: drill["people"].update({"l\u0435e": drill["people"]["sam"]}), "must be plain letters"),
+        (lambda drill: drill["people"].update({"*": drill["people"]["sam"]}), "must be plain letters"),
     ],
 )
 def test_people_that_do_not_hold_together_are_refused(tmp_path, change, said):

@@ -219,7 +219,9 @@ def simulator(
         out.print(f"A broken production is running. Its tokens are in {_SECRETS_FILE}.", markup=False)
         for name, address in serving.addresses.items():
             out.print(f"  {name:8} {address}", markup=False)
-        out.print(f"Its approvers' keys are in {_KEYS}: rollback approve --key {_KEYS}/lee", markup=False)
+        out.print(
+            f"Its approvers' keys are in {_KEYS}: rollback approve DIGEST --key {_KEYS}/lee", markup=False
+        )
         out.print("Stop it with Ctrl-C; break it afresh with: rollback simulator --reset", markup=False)
         _wait()
 

@@ -102,6 +102,14 @@ def _slack_user(text: str) -> str:
     return text
 
 
+def _key(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text) is None:
+        raise ValueError(
+            "a person's key must be plain letters, digits, dot, dash and underscore: it names who signs"
+        )
+    return text
+
+
 class _Entry(Frozen):
     name: Annotated[str, StringConstraints(min_length=1)]
     slack: Annotated[str, AfterValidator(_slack_user)]
@@ -116,7 +124,7 @@ class _Holders(Frozen):
 
 
 class _Section(Frozen):
-    people: dict[str, _Entry]
+    people: dict[Annotated[str, AfterValidator(_key)], _Entry]
     roles: dict[Role, _Holders]
 
     @model_validator(mode="after")
