@@ -36,7 +36,7 @@ class Consultation:
         self.home, self.clock = project(folder), clock
         self.own_plan = False  # whether a test has edited it
         self.world = World(WorldSpec.model_validate(SOUND.model_dump(by_alias=True) | fields), clock)
-        self.transport = _Short(self.world)
+        self.transport = _Short(self.world, clock)
         self.environ = {
             token.name: token.value
             for token in self.world.spec.tokens
