@@ -68,6 +68,7 @@ def policy(**changed: object) -> Policy:
         "verify_deadline_s": 20,
         "approval_ways": ["slack"],
         "lease_ttl_s": 15,
+        "lease_expired": "ask",
         "unverified_is_success": False,
     }
     return Policy.model_validate_json(json.dumps(numbers | changed))
