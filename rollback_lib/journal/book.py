@@ -307,9 +307,16 @@ class Intent:
         self._note("sending", _sent(sending) | {"attempt": self.attempts})
 
     def answered(self, sending: Sending, answer: Answer) -> None:
-        """Write down what came back for the attempt."""
+        """Write down what came back for the attempt.
+
+        Raises:
+            JournalError: The line is not on disk, though the request has left; the error says so.
+        """
         found = {"attempt": self.attempts, "kind": answer.kind, "status": answer.status, "text": answer.text}
-        self._note("answered", found | {"method": sending.method, "path": sending.path})
+        try:
+            self._note("answered", found | {"method": sending.method, "path": sending.path})
+        except JournalError as exc:
+            raise JournalError(exc.happened, self._left(sending, answer), exc.next_step) from exc
 
     def done(self, data: dict[str, Any] | None = None) -> None:
         """Write down that it has happened."""
@@ -326,6 +333,13 @@ class Intent:
     def renewal(self) -> Renewal:
         """Return the pass for doing the same again and again, which says nothing new and is not written down."""
         return Renewal()
+
+    def _left(self, sending: Sending, answer: Answer) -> str:
+        """Say what is so when an answer could not be written down."""
+        came = f"{answer.kind.replace('_', ' ')}{f' ({answer.status})' if answer.status is not None else ''}"
+        moved = self.request_class is RequestClass.EFFECT and answer.kind not in ("refused", "not_sent")
+        may = " Production may have moved." if moved else ""
+        return f"{sending.method} {sending.path.partition('?')[0]} had left before; its answer was: {came}. That is not on record.{may}"
 
     def _note(self, what: str, data: dict[str, Any]) -> Line:
         return self.journal.append(
