@@ -29,6 +29,8 @@ from rollback_lib.procedures import VercelRollback
 from rollback_lib.simulator import Fault, World, WorldSpec
 from rollback_lib.simulator.hosting import Effect
 from rollback_lib.simulator.ledger import Entry
+from rollback_lib.simulator.signing import SIGNERS_FILE, SigningDesk, signed_paper
+from rollback_lib.simulator.spec import Signer
 
 __all__ = ["Doctor", "honest"]
 
@@ -46,6 +48,7 @@ KINDS: dict[str, tuple[WorldSpec, Raw]] = {
     "job failed": (WorldSpec(faults=(Fault(kind="job_failed", **ROLLBACK),)), {}),
     "job stuck": (WorldSpec(faults=(Fault(kind="job_stuck", **ROLLBACK),)), {}),
     "noticed": (WorldSpec(), {}),
+    "signed": (WorldSpec(personas=()), APPROVED),
     "quiet": (WorldSpec(ingest_lag_s=3600), {}),
 }
 
@@ -55,6 +58,8 @@ def honest(kind: str) -> tuple[World, Path, Path]:
     """Run procedure 1 to its end, whatever that is; return the world, the run's folder and the project."""
     spec, given = KINDS[kind]
     company = Rehearsal(Path(tempfile.mkdtemp(prefix="honest-")), FakeClock(), spec)
+    if kind == "signed":
+        given = given | {"platform": {"signers": str(keys_of(company.home) / SIGNERS_FILE)}}
     with _at_home(company.home):
         rollback = company.open(**given)
         with suppress(RollbackError):
@@ -63,6 +68,9 @@ def honest(kind: str) -> tuple[World, Path, Path]:
             stable = rollback.identify_stable_deployment()
             rollback.review(stable)
             rollback.gate("P1.G1", stable)
+            if kind == "signed":
+                sign(company.home, "dee")
+                rollback.gate("P1.G1", stable)
             moved = rollback.move_production(stable)
             if kind == "noticed":
                 _live_for_long(rollback, company)
@@ -71,6 +79,22 @@ def honest(kind: str) -> tuple[World, Path, Path]:
             rollback.close()
         company.restart(rollback)
     return company.world, rollback.folder, company.home
+
+
+def keys_of(home: Path) -> Path:
+    """Make the keys of the company's people, once."""
+    keys = home.parent / "keys"
+    SigningDesk((Signer(person="lee"), Signer(person="dee")), home / "state", keys)
+    return keys
+
+
+def sign(home: Path, person: str) -> Path:
+    """Let somebody sign the request that lies in the store; return the paper."""
+    (request,) = (home / "state").glob("approvals/drill/*/request.json")
+    raw = signed_paper(json.loads(request.read_bytes()), person, ["engineering_lead"], keys_of(home) / person)
+    paper = request.with_name(f"signed-{hashlib.sha256(raw).hexdigest()}.json")
+    paper.write_bytes(raw)
+    return paper
 
 
 def _live_for_long(rollback: VercelRollback, company: Rehearsal) -> None:
@@ -106,7 +130,10 @@ class Doctor:
         world, folder, home = honest(self.kind)
         copied = self.scratch / folder.name
         shutil.copytree(folder, copied)
-        self.case = Case(world, copied, home)
+        signers = home.parent / "keys" / SIGNERS_FILE
+        state = self.scratch / "state"
+        shutil.copytree(home / "state", state) if (home / "state").exists() else state.mkdir()
+        self.case = Case(world, copied, home, state=state, signers=signers if signers.exists() else None)
         self.patch.setattr(world.ledger, "_entries", [replace(entry) for entry in world.ledger.entries()])
         self.patch.setattr(world.hosting, "effects", list(world.hosting.effects))
         self.patch.setattr(world.slack, "_messages", copy.deepcopy(world.slack._messages))
@@ -220,6 +247,18 @@ class Doctor:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(raw)
         self.seal()
+
+    @property
+    def state(self) -> Path:
+        """The copy of what the machines share."""
+        assert self.case.state is not None
+        return self.case.state
+
+    @property
+    def paper(self) -> Path:
+        """The one signed approval in the store."""
+        (found,) = self.state.glob("approvals/drill/*/signed-*.json")
+        return found
 
     # -- the world
 

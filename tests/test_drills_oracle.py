@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -13,9 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from doctoring import KINDS, Doctor, digest, honest
+from doctoring import KINDS, Doctor, digest, honest, keys_of
 
 from rollback_lib.drills.oracle import Case, judge
+from rollback_lib.simulator.signing import SIGNERS_FILE, signed_paper
 from rollback_lib.simulator.slack_store import Draft
 
 Raw = dict[str, Any]
@@ -36,11 +38,29 @@ def later(text: str, seconds: float) -> str:
 # --- honest runs -----------------------------------------------------------------------------------------------------
 
 
+OUTCOMES = {
+    "P0": "verified",
+    "P1": "verified",
+    "signed": "verified",
+    "noticed": "verified",
+    "retried": "verified",
+    "lost": "verified",
+    "quiet": "completed_unverified",
+    "refused": "refused",
+    "dry": "refused",
+    "denied": "failed",
+    "job failed": "failed",
+    "job stuck": "unknown",
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_honest_run_is_held_everywhere(kind: str):
     """Whatever its outcome, a run that tells the truth breaks nothing and leaves nothing unjudged."""
     world, folder, home = honest(kind)
-    verdict = judge(Case(world, folder, home))
+    assert json.loads((folder / "record.json").read_text())["outcome"]["outcome"] == OUTCOMES[kind]
+    signers = home.parent / "keys" / SIGNERS_FILE if kind == "signed" else None
+    verdict = judge(Case(world, folder, home, state=home / "state", signers=signers))
     assert verdict.summary == "10 held", str(verdict)
 
 
@@ -451,10 +471,7 @@ def secret_on_the_terminal(doctor: Doctor) -> None:
 
 def secret_between_machines(doctor: Doctor) -> None:
     """A token stands in what the machines share."""
-    state = doctor.scratch / "state"
-    (state / "leases").mkdir(parents=True)
-    (state / "leases" / "1").write_text(doctor.world.token("VERCEL_TOKEN"))
-    doctor.case = replace(doctor.case, state=state)
+    (doctor.state / "more").write_text(doctor.world.token("VERCEL_TOKEN"))
 
 
 def secret_in_the_channel(doctor: Doctor) -> None:
@@ -540,6 +557,53 @@ def no_approval(doctor: Doctor) -> None:
     doctor.edit("gate.opened", lambda data: data.update(approvals=[]))
 
 
+def way_not_allowed(doctor: Doctor) -> None:
+    """The approval was spoken, which the drill's policy does not allow."""
+    approvals(doctor, way="spoken", attested_by="Ana Operator")
+
+
+def signed_anew(doctor: Doctor, change: Callable[[Raw], object]) -> None:
+    """Put another paper in the place of the signed one, under the name of its content, and point to that."""
+    paper = json.loads(doctor.paper.read_bytes())
+    change(paper)
+    raw = json.dumps(paper).encode()
+    name = f"signed-{hashlib.sha256(raw).hexdigest()}.json"
+    doctor.paper.with_name(name).write_bytes(raw)
+    evidence = next(line["data"]["evidence"] for line in doctor.lines if line["event"] == "approval.seen")
+    approvals(doctor, evidence=evidence.rpartition("/")[0] + "/" + name)
+
+
+def signed_with_another_key(doctor: Doctor) -> None:
+    """The signature is by a key that is not that person's."""
+    request = json.loads(next(doctor.state.glob("approvals/drill/*/request.json")).read_bytes())
+    keys = keys_of(doctor.case.home)
+    forged = json.loads(signed_paper(request, "dee", ["engineering_lead"], keys / "lee"))
+    signed_anew(doctor, lambda paper: paper.update(forged))
+
+
+def signed_for_another_run(doctor: Doctor) -> None:
+    """A true signature, given on the request of another run."""
+    request = json.loads(next(doctor.state.glob("approvals/drill/*/request.json")).read_bytes())
+    keys = keys_of(doctor.case.home)
+    other = json.loads(signed_paper(request | {"run": "P1-other"}, "dee", ["engineering_lead"], keys / "dee"))
+    signed_anew(doctor, lambda paper: paper.update(other))
+
+
+def signed_text_changed(doctor: Doctor) -> None:
+    """The statement was changed after it was signed."""
+    signed_anew(doctor, lambda paper: paper.update(statement=paper["statement"] + " "))
+
+
+def signature_by_nobody_with_a_key(doctor: Doctor) -> None:
+    """The paper is in no place where it was said to be."""
+    approvals(doctor, evidence="approvals/drill/x/signed-0.json")
+
+
+def request_not_in_store(doctor: Doctor) -> None:
+    """The request is said to be in the store, and is not."""
+    next(doctor.state.glob("approvals/drill/*/request.json")).unlink()
+
+
 def moved_before_the_effect(doctor: Doctor) -> None:
     """A colleague moved production while the approval was waited for, and the effect went out all the same."""
     shown_ms = doctor.entry("chat.postMessage").at_ms
@@ -621,7 +685,7 @@ LIES: list[tuple[str, Callable[[Doctor], None], set[int]]] = [
     ("P0", secret_between_machines, {7}),
     ("P0", secret_in_the_channel, {7}),
     ("P0", address_elsewhere, {8}),
-    ("P0", real_environment, {8}),
+    ("P0", real_environment, {8, 11}),
     ("P0", dry_run_that_acts, {10}),
     ("P0", other_target, {11}),
     ("P0", other_way, {11}),
@@ -633,6 +697,12 @@ LIES: list[tuple[str, Callable[[Doctor], None], set[int]]] = [
     ("P1", approval_by_nobody, {8, 11}),
     ("P1", phantom_approval, {11}),
     ("P1", no_approval, {11}),
+    ("P1", way_not_allowed, {11}),
+    ("signed", signed_with_another_key, {11}),
+    ("signed", signed_for_another_run, {11}),
+    ("signed", signed_text_changed, {11}),
+    ("signed", signature_by_nobody_with_a_key, {11}),
+    ("signed", request_not_in_store, {3}),
     ("P1", moved_before_the_effect, {11}),
     ("P1", not_read_again, {11}),
 ]

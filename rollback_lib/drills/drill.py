@@ -98,6 +98,7 @@ def _drill(name: str, scenario: Scenario, home: Path, policy: Mapping[str, Any])
             exit_code=child.returncode,
             outcome=result.get("outcome"),
             state=serving.state,
+            signers=Path(serving.platform["signers"]) if "signers" in serving.platform else None,
         )
         verdict = judge(case)
     return Drilled(

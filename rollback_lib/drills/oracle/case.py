@@ -34,6 +34,7 @@ class Case:
         outcome: What the process reported; None where it reported none.
         killed: It was ended from outside, so that it could not finish what it was at.
         state: The folder that the world's machines share.
+        signers: The file that says whose keys approve in this world; None where nobody has one.
         others: Folders of further runs in the same world.
     """
 
@@ -45,6 +46,7 @@ class Case:
     outcome: str | None = None
     killed: bool = False
     state: Path | None = None
+    signers: Path | None = None
     others: tuple[Path, ...] = ()
 
 

@@ -20,6 +20,7 @@ __all__ = ["judge_claims"]
 
 _CLOCKS_MS = 5_000  # by which the platform's clock may be off, as the runbook allows for
 _DIGEST_SHOWN = 16  # characters of a digest that a request for approval shows
+_FOR_EVER = "approvals/"
 _TAKEN_BACK = "chat.deleteScheduledMessage"
 _BY_WEBHOOK = " by webhook"
 
@@ -94,6 +95,7 @@ def _said(bench: Bench, line: Line) -> Iterator[str]:
     if sent and sent[-1].path.endswith(_TAKEN_BACK):
         yield from _still_scheduled(bench)
         return
+    yield from _not_in_store(bench, line)
     intents = [one for one in bench.told.of("prepare.intent") if one.name == line.name and one.seq < line.seq]
     meant = intents[-1].data if intents else {}
     text = meant.get("text")
@@ -113,6 +115,14 @@ def _said(bench: Bench, line: Line) -> Iterator[str]:
         yield f"message {place['ts']} does not show the digest that it is to be approved by"
     elif place is meant and message.edited_ts is None:
         yield f"message {place['ts']} was never edited"
+
+
+def _not_in_store(bench: Bench, line: Line) -> Iterator[str]:
+    """Judge that what was put into the store for approvals stands there; it is never taken away."""
+    intents = [one for one in bench.told.of("prepare.intent") if one.name == line.name and one.seq < line.seq]
+    key = str(intents[-1].data.get("store", "")) if intents else ""
+    if bench.case.state is not None and key.startswith(_FOR_EVER) and not (bench.case.state / key).is_file():
+        yield f"{key} is not in the store"
 
 
 def _still_scheduled(bench: Bench) -> Iterator[str]:

@@ -1,19 +1,23 @@
 """Invariant 11: what was done is what was shown and approved, and the world was still as it was then.
 
-- The request leads where the gate said, in the way the gate said.
-- One digest in what was shown, opened, approved and intended.
-- Each role that the plan asks approved: a holder, not an operator of the run, not too long ago, really in the chat.
+- The request is one that the gate named, and leads where the gate said, in the way the gate said.
+- One digest in what was shown, opened, approved and intended, and it is that of what was shown.
+- Each role that the plan asks approved: a holder, no operator of the run, in a way that policy allows, not too long ago,
+  really in the world's chat or by a key of its people.
 - The platform was read again before each attempt, and nothing of production had moved between that and the gate.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from rollback_lib.drills.oracle.case import Bench
 from rollback_lib.drills.oracle.lines import Line, ms_of
 from rollback_lib.drills.oracle.pairs import Sent
+from rollback_lib.drills.oracle.papers import why_no_signature
 from rollback_lib.drills.oracle.truth import named
 from rollback_lib.drills.oracle.verdict import Inquiry
 
@@ -21,6 +25,8 @@ __all__ = ["judge_decision"]
 
 _WAYS = {"rollback": "instant rollback", "promote": "promote"}  # verb in the path -> words at the gate
 _APPROVED = "white_check_mark"
+_SHOWN = ("gate", "title", "environment", "effect", "state", "will_not_undo", "typed_wanted", "requests")
+_DIGEST_VERSION = 1
 
 
 def judge_decision(bench: Bench, inquiry: Inquiry) -> None:
@@ -63,11 +69,18 @@ def _other_request(sent: Sent, shown: Line) -> Iterator[str]:
         yield f"it leads to {sent.target}; the gate named {to} ({shown})"
     if sent.verb not in _WAYS or _WAYS[sent.verb] not in str(effect.get("what")):
         yield f"it is a {sent.verb}; the gate spoke of {effect.get('what')} ({shown})"
+    asked = f"{sent.line.data.get('method')} {sent.path}"
+    if asked not in shown.data.get("requests", ()):
+        yield f"{asked} is none of the requests that the gate named ({shown})"
 
 
 def _other_digest(sent: Sent, shown: Line, opened: Line | None) -> Iterator[str]:
     assert sent.intent is not None
     wanted = sent.intent.data.get("digest")
+    covered = {"v": _DIGEST_VERSION} | {name: shown.data.get(name) for name in _SHOWN}
+    told = hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    if told != shown.data.get("digest"):
+        yield f"the digest of what was shown is {told}, not the one that {shown} tells"
     for line in (shown, *([opened] if opened is not None else [])):
         if line.data.get("digest") != wanted:
             yield f"the intent is of digest {wanted}, {line} of {line.data.get('digest')}"
@@ -105,13 +118,24 @@ def _does_not_count(bench: Bench, sent: Sent, approval: dict[str, Any]) -> str:
         return f"{person} is an operator of the run"
     if user not in bench.holders(str(approval.get("role"))):
         return f"{person} does not hold the role"
-    if approval.get("way") == "slack" and not _is_in_chat(bench, sent, approval):
+    return _why_not_given(bench, sent, approval)
+
+
+def _why_not_given(bench: Bench, sent: Sent, approval: dict[str, Any]) -> str:
+    """Say why an approval was not given as the run tells; empty if it was."""
+    way, person = approval.get("way"), approval.get("person")
+    if way not in bench.told.parameters.get("policy", {}).get("approval_ways", ()):
+        return f"that by {person} came by a way ({way}) that policy does not allow"
+    if way == "slack" and not _is_in_chat(bench, sent, approval):
         return f"{person} put no ✅ on the request"
+    if way == "signature":
+        return why_no_signature(bench, approval)
     return ""
 
 
 def _operators(bench: Bench) -> set[str]:
     keys = {str(line.data.get("operator")) for line in bench.told.of("run.opened", "run.continued")}
+    keys |= {line.by for line in bench.told.lines}
     asked = {str(line.data.get("asked_by")) for line in bench.told.of("approval.requested")}
     return {bench.slack_id(key) for key in keys} | asked
 

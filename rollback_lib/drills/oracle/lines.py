@@ -32,6 +32,7 @@ class Line:
     at_ms: int  # by the machine's clock
     event: str
     step: str | None
+    by: str  # key of the operator
     data: dict[str, Any]
     hash: str
 
@@ -146,7 +147,8 @@ def _line(body: dict[str, Any]) -> list[Line]:
         if not isinstance(data, dict) or not isinstance(body["seq"], int):
             return []
         at_ms = ms_of(body["at"])
-        return [Line(body["seq"], at_ms, str(body["event"]), step, data, str(body["hash"]))]
+        event, by, hashed = (str(body[name]) for name in ("event", "by", "hash"))
+        return [Line(body["seq"], at_ms, event, step, by, data, hashed)]
     except (KeyError, TypeError, ValueError):
         return []
 
