@@ -114,14 +114,18 @@ def _run(serving: Serving, command: list[str], environment: Mapping[str, str]) -
         command, env=dict(environment), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
     if done.returncode != 0:
-        raise SystemExit(f"{command} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise SystemExit(
+            f"{command} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     return began
 
 
 def _arrival(serving: Serving) -> float:
     """Tell when the rollback request came, by the company's ledger."""
     entries = serving.world.ledger.entries()
-    return next(entry.at_ms for entry in entries if entry.method == "POST" and "/rollback/" in entry.path) / 1000
+    return (
+        next(entry.at_ms for entry in entries if entry.method == "POST" and "/rollback/" in entry.path) / 1000
+    )
 
 
 def _landmarks(run: Path) -> dict[str, float]:

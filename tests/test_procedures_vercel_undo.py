@@ -80,10 +80,13 @@ def test_second_rollback_in_the_incident_goes_further_back(company: Rehearsal):
 def test_third_rollback_does_not_return_to_what_failed_first(company: Rehearsal):
     """A and B were tried in this incident: neither is offered again; named on purpose, it may be."""
     first = done_and_left(company)
-    second = done_and_left(company, incident=first.session.incident)
+    older = {"deployment": company.role("second")}
+    second = done_and_left(company, incident=first.session.incident, **older)
     a, b = (run.identify_stable_deployment().deployment.id for run in (first, second))
-    third = company.open(incident=first.session.incident)
-    stable = to_gate(third)
+    third = company.open(incident=first.session.incident, mode="interactive", new_run=True)
+    third.access_dashboard()
+    third.go_to_deployments()
+    stable = third.identify_stable_deployment()
     assert stable.deployment.id not in (a, b)
     assert stable.suspect.deployment.id == company.role("bad")
     warned = [line.data["text"] for line in company.lines(third) if line.event == "warning"]

@@ -2,6 +2,8 @@
 
 - Reads only. What is uncertain is a warning in the run, not a guess.
 - A candidate that is bad on its own address is passed over, and that is said.
+- Where production was moved off the suspect already and looks well, nobody goes further back unasked: a pipeline
+  that is started twice would.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from rollback_lib.procedures.vercel_undo import Undone, tried_before, what_was_d
 from rollback_lib.providers.app import HealthReading, PageReading
 from rollback_lib.providers.sentry import RatePoint
 from rollback_lib.providers.vercel import Deployment, Project
-from rollback_lib.signals.checks import read_rate, side_by_side
+from rollback_lib.signals.checks import check_health, check_page, read_rate, side_by_side
 from rollback_lib.signals.onset import onset
 
 __all__ = ["Search"]
@@ -58,6 +60,7 @@ class Search:
         issue_at, issue_from = self._issue_began()
         suspect = self._suspect(project, issue_at)
         candidates = self._candidates(project, suspect)
+        self._refuse_further_back_unasked(project, suspect)
         with ThreadPoolExecutor(
             max_workers=1
         ) as pool:  # the baseline is read while the candidates are probed
@@ -177,6 +180,28 @@ class Search:
         for note in found.notes:
             self.session.warn(f"suspect {found.deployment.id}: {note}")
         return found
+
+    def _refuse_further_back_unasked(self, project: Project, suspect: Suspect) -> None:
+        live = next((d for d in self.deployments() if d.id == project.production_id), None)
+        if (
+            live is None
+            or live.created_at >= suspect.deployment.created_at
+            or self.session.parameters.deployment
+        ):
+            return
+        app, pages = self.session.clients.app, self.session.resolved.platform.app.pages
+        jobs = [partial(check_health, app, "P1.S3", "health")]
+        jobs += [partial(check_page, app, "P1.S3", page.flow, page.path, page.marker) for page in pages]
+        if any(check.status is not CheckStatus.PASSED for check in side_by_side(jobs)):
+            return
+        already = f"production was moved off the suspect {suspect.deployment.id} already, to {live.id}, and its health and pages are well there"
+        if self.session.parameters.mode == "headless":
+            raise BadParameters(
+                f"Going further back is not done unasked: {already}.",
+                _UNCHANGED,
+                "If it is not well after all, name the deployment to go back to in the parameter deployment, or run the notebook by hand.",
+            )
+        self.session.warn(already)
 
     def _candidates(self, project: Project, suspect: Suspect) -> tuple[Candidate, ...]:
         found = stable_candidates(self.deployments(), suspect.deployment, project.production_id, project)
