@@ -14,6 +14,7 @@ READY := $(VENV)/.ready
 CONFORMANCE := tests/conformance
 NODE_READY := $(CONFORMANCE)/node_modules/.ready
 WORKERS ?= 2
+MINUTES ?= 30
 ARGS ?=
 
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -30,7 +31,7 @@ IN_TESTS := --exclude-secrets 2718281828 $(foreach kind,KeywordDetector BasicAut
 
 export PYTHON
 
-.PHONY: help drill test conformance lab lint format lock clean
+.PHONY: help drill test torture reliability conformance lab lint format lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -52,6 +53,12 @@ $(NODE_READY): $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json | $(
 
 conformance: $(READY) $(NODE_READY)  ## hold the simulated platforms against the official tools
 	$(BIN)/python -m pytest -n $(WORKERS) $(CONFORMANCE) $(ARGS)
+
+torture: $(READY)  ## kill, forge and mutate at every point there is, within MINUTES; goes on where it stopped
+	$(BIN)/python tests/faults/torture.py --minutes $(MINUTES) --workers $(WORKERS)
+
+reliability: $(READY)  ## write docs/reliability.md from what the torture has found so far
+	$(BIN)/python tests/faults/torture.py --page
 
 lab: $(READY)  ## open the notebooks in JupyterLab beside a drill world
 	$(BIN)/rollback lab

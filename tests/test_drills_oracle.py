@@ -774,6 +774,25 @@ def test_run_that_was_never_begun_changes_nothing(doctored):
     assert judge(replace(case, exit_code=0)).broken == (4,)
 
 
+def test_attempt_that_never_left_takes_no_request_from_the_one_that_did(doctored):
+    """Killed between its line and its request, looked for and sent again: the request is the second attempt's."""
+    doctor = doctored("P0")
+    intent, sending = (
+        next(line for line in doctor.lines if line["event"] == event)
+        for event in ("effect.intent", "effect.sending")
+    )
+    looked = {"name": intent["data"]["name"], "seen": "not happened", "detail": "production has not moved"}
+    doctor.insert(
+        "effect.intent",
+        intent,
+        sending,
+        {"event": "effect.observed", "step": intent["step"], "data": looked},
+        {"event": "effect.failed", "step": intent["step"], "data": looked},
+    )
+    verdict = judge(doctor.case)
+    assert not verdict.broken, str(verdict)
+
+
 def test_what_another_run_of_the_same_world_sent_is_not_held_against_this_one(doctored):
     """Two runs in one world: each is judged by its own lines, and the other's requests are told apart."""
     doctor = doctored("P0")

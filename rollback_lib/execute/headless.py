@@ -2,7 +2,8 @@
 
 - papermill's own verdict is not trusted: it calls cells completed that never ran. The journal decides.
 - The executed notebook is saved whole or not at all, at every save.
-- A kernel that died, or a run whose last word is older than its last step, is never success.
+- A run whose last word is older than its last step is never success.
+- A kernel that died (killed by the machine, short of memory) cannot say so: this process says it for the run.
 - SIGTERM and SIGINT interrupt the running cell, let no further one begin, and leave a run that says so.
 - The executed copy goes into the run's folder and is attached to the record.
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rollback_lib.errors import BadParameters, RollbackError
-from rollback_lib.evidence.record import attach_notebook
+from rollback_lib.evidence.record import attach_notebook, seal_run
 from rollback_lib.execute.stopper import Stopper
 from rollback_lib.journal import FILE_NAME, read_journal
 from rollback_lib.model import Outcome
@@ -43,6 +44,7 @@ _ERROR_CODES = {
     "OutcomeUnknown": 6,
 }
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_KERNEL_DEATH = "the death of its kernel"
 _SCHEME = "whole://"  # our own saving: papermill picks the handler by the path's beginning
 
 
@@ -86,8 +88,9 @@ def execute(
         with Stopper() as stopper:
             error_name, error = _papermill(notebook, parameters, copy, handover, told=told, stopper=stopper)
             folder = Path(handover.read_text(encoding="utf-8")) if handover.exists() else None
-            if stopper.signal_name:
-                error = _leave_stopped(folder, stopper.signal_name)
+            stopped_by = stopper.signal_name or (_KERNEL_DEATH if error_name == "DeadKernelError" else "")
+            if stopped_by:
+                error = _leave_stopped(folder, stopped_by)
         if folder is None:
             return Execution(exit_code_of_error(error_name), None, None, error, output)
         outcome = outcome_of(folder)
@@ -115,18 +118,20 @@ def exit_code_of_error(name: str) -> int:
     return _ERROR_CODES.get(name, 1)
 
 
-def _leave_stopped(folder: Path | None, signal_name: str) -> str:
-    """Let the run say that it was stopped, and return what the person who stopped it reads."""
+def _leave_stopped(folder: Path | None, stopped_by: str) -> str:
+    """Let the run say that it was stopped, and return what the person who waits for it reads."""
     if folder is None:
-        return f"Stopped by {signal_name} before a run was begun. Nothing was sent."
+        return f"Stopped by {stopped_by} before any step was begun. Nothing was sent."
     from rollback_lib.procedures.again import reopen
 
     try:
-        stopped = reopen(folder, mode="headless")
-        stopped.interrupted(signal_name)
+        if any(line.event == "run.closed" for line in read_journal(folder / FILE_NAME).lines):
+            seal_run(folder)
+            return f"Stopped by {stopped_by} after the run was closed; its record is sealed."
+        reopen(folder, mode="headless").interrupted(stopped_by)
     except RollbackError as exc:
-        return f"Stopped by {signal_name}; the run could not say so itself: {exc}"
-    return f"Stopped by {signal_name}. Go on: rollback resume {folder.name}. End it: rollback abort {folder.name} --reason ..."
+        return f"Stopped by {stopped_by}; the run could not say so itself: {exc}"
+    return f"Stopped by {stopped_by}. Go on: rollback resume {folder.name}. End it: rollback abort {folder.name} --reason ..."
 
 
 def _papermill(

@@ -122,26 +122,26 @@ class Ending(ABC):
         self.journal.append("step.failed", step=step_id, data=data)
         self._provisional(f"⚠️ Rollback stopped at {step_id}", self._outcome_of(error), error)
 
-    def interrupted(self, signal_name: str) -> None:
+    def interrupted(self, stopped_by: str) -> None:
         """Tell and record that the run was stopped from outside, as a cancelled job is; it stays open.
 
         Args:
-            signal_name: What stopped it, such as SIGTERM.
+            stopped_by: What stopped it: SIGTERM, SIGINT, the death of its kernel.
         """
         if self.journal.last("run.closed") is not None:
             self._seal()
             return
         self.before_seal()
         self.settle()
-        self.journal.append("run.interrupted", data={"signal": signal_name})
+        self.journal.append("run.interrupted", data={"signal": stopped_by})
         state, _ = self.state_and_undo()
         outcome = Outcome.UNKNOWN if effect_in_doubt(self.journal.lines) else Outcome.FAILED
         error = RollbackError(
-            f"The run was stopped by {signal_name} before its end.",
+            f"The run was stopped by {stopped_by} before its end.",
             state,
             f"Go on with it: rollback resume {self.journal.run}; or end it: rollback abort {self.journal.run} --reason ...",
         )
-        self._provisional(f"⏹ Rollback stopped by {signal_name}", outcome, error)
+        self._provisional(f"⏹ Rollback stopped by {stopped_by}", outcome, error)
 
     def _provisional(self, said: str, outcome: Outcome, error: RollbackError) -> None:
         if self.session.parameters.mode == "headless":

@@ -1,7 +1,8 @@
 """Which line of a journal stands for which request that reached the world.
 
 - A line stands for one request at most: same service, verb, path, query and digest of the body.
-- It was written before the request arrived, and its answer after that; the order of both sides is kept.
+- It was written before the request arrived, and its answer after that; the order of both sides is kept. Where several
+  fit, one that was answered comes first: one that was not may never have left.
 - What a run of the same world sent besides is told apart by that run's own lines.
 - What keeps a notice up that was begun on record needs no line of its own.
 """
@@ -93,7 +94,8 @@ def pair(told: Told, others: Iterable[Told], entries: Sequence[Entry]) -> Pairs:
     orphans = []
     for entry in entries:
         candidates = waiting[_key_of_entry(entry)]
-        fitting = next((sent for sent in candidates if _fits(sent, entry)), None)
+        all_fitting = [sent for sent in candidates if _fits(sent, entry)]
+        fitting = next((sent for sent in all_fitting if sent.answer), next(reversed(all_fitting), None))
         chosen = fitting or next(iter(candidates), None)
         if chosen is None:
             orphans.append(entry)

@@ -1,0 +1,320 @@
+"""One crash, proven: killed at a point, run again in a new process to the end, and judged by world, journal and record.
+
+- Death is a real SIGKILL: by the kernel's own hand beside a journal line, by the world's between request and answer.
+- What is waited for is what really happens: an orphaned kernel ends when it notices by itself.
+- Right is: production moved once, each message posted once, the run closed once and verified, its record whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+from points import Place, Point, places
+from repository import ROOT
+from stage import Ended, Running, Stage, await_end, is_there, kill, lines_of, stage
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rollback_lib.drills.oracle import Case as OracleCase
+from rollback_lib.drills.oracle import judge
+from rollback_lib.evidence.archive import RunFolder
+from rollback_lib.evidence.record import verify_record
+from rollback_lib.execute import EXIT_CODES
+from rollback_lib.journal import FILE_NAME, Line, read_journal
+from rollback_lib.model import Outcome
+from rollback_lib.simulator.wire import cut
+
+AT_THE_WORLD = ("lost", "late", "answered")
+HELD_BY_ANOTHER, CLOSED_ALREADY = 5, 2
+ACTED_UPON_S = 1.5  # the kernel is interrupted at once, and looks at the platform then
+PATIENCE_S = 30.0  # for a lease of somebody who died to run out
+MARK = b"x-crash-here"
+
+
+@dataclass
+class Killer:
+    """Kills the victim of a point, from the world's side; knows whether the point was reached."""
+
+    point: Point
+    stage: Stage
+    running: Running | None = None
+    struck: bool = False
+
+    @property
+    def kernel(self) -> int | None:
+        """Return the kernel's process id, as the kernel has left it."""
+        place = self.stage.folder / "kernel.pid"
+        return int(place.read_text(encoding="utf-8")) if place.exists() else None
+
+    @property
+    def reached(self) -> bool:
+        """Say whether somebody was killed at the point."""
+        return self.struck or (self.stage.folder / "kernel.pid.struck").exists()
+
+    def environment(self) -> dict[str, str]:
+        """Return what arms the kernel."""
+        how = "marked" if self.point.how in AT_THE_WORLD else self.point.how
+        asked = {"how": how, "victim": self.point.victim, "pid": str(self.stage.folder / "kernel.pid")}
+        return {"CRASH_AT": json.dumps(asked | asdict(self.point.place))}
+
+    async def strike(self) -> None:
+        """Kill, and return when the victim is dead, or has had the time to act on being asked to end."""
+        self.struck = True
+        assert self.running is not None
+        assert self.kernel is not None
+        run, kernel, victim = self.running.process.pid, self.kernel, self.point.victim
+        if victim == "stopped":
+            kill(run, signal.SIGTERM)
+            await asyncio.sleep(ACTED_UPON_S)
+            return
+        if victim == "held":
+            kill(kernel, signal.SIGSTOP)
+        doomed = {"kernel": (kernel,), "both": (run, kernel)}.get(victim, (run,))
+        for pid in doomed:
+            kill(pid)
+        for pid in doomed:
+            await_end(pid)
+
+
+class Tap:
+    """Sits between a service's door and the service, and has the victim killed while the marked request is there."""
+
+    def __init__(self, app: ASGIApp, killer: Killer) -> None:
+        self._app, self._killer = app, killer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or strike at it."""
+        marked = any(name.lower() == MARK for name, _ in scope.get("headers", ()))
+        if not marked or self._killer.struck:
+            await self._app(scope, receive, send)
+            return
+        how = self._killer.point.how
+        if how == "lost":
+            await self._killer.strike()
+            with suppress(RuntimeError):  # who has died has hung up already
+                await cut(scope, receive)
+            return
+        if how == "late":
+            await self._killer.strike()
+            await self._app(scope, receive, send)
+            return
+        kept: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            kept.append(message)
+
+        await self._app(scope, receive, keep)
+        await self._killer.strike()
+        for message in kept:
+            await send(message)
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What a run without faults passes and leaves behind."""
+
+    places: tuple[Place, ...]
+    posts: Counter[str]  # messages in Slack, by name
+    deeds: Counter[str]  # changes of production, by kind
+
+
+def clean_run(scenario: str) -> Clean:
+    """Run without faults."""
+    with stage(scenario) as here:
+        ended = here.start().wait()
+        run = here.run_on_disk()
+        assert ended.code == 0, ended.said
+        assert run is not None
+        assert run.outcome is Outcome.VERIFIED
+        return Clean(tuple(places(lines_of(run.folder))), posts(here), deeds(here))
+
+
+def prove(point: Point, clean: Clean) -> list[str]:
+    """Kill at a point, go on to the end, and return what is not right: what a run without faults would not have left."""
+    with stage(point.scenario) as here:
+        killer = Killer(point, here)
+        for door in here.serving._apps.values():
+            if hasattr(door, "_app"):
+                door._app = Tap(door._app, killer)
+        killer.running = here.start(environment=killer.environment())
+        case = Case(here, killer, killer.running.wait())
+        try:
+            return list(case.judge(clean))
+        finally:
+            if killer.kernel is not None and is_there(killer.kernel):
+                kill(killer.kernel)
+
+
+@dataclass
+class Case:
+    """One crash and what came after it."""
+
+    stage: Stage
+    killer: Killer
+    first: Ended
+    later: list[Ended] = field(default_factory=list)
+    at_death: RunFolder | None = None  # as it was when the first process had ended
+
+    def judge(self, clean: Clean) -> Iterator[str]:
+        """Go on to the end and give what is not right, if anything."""
+        if not self.killer.reached:
+            yield f"the point was never reached: {self.first}"
+            return
+        self.at_death = self.stage.run_on_disk()
+        yield from self._first_word(self.at_death)
+        if self.killer.point.victim in {"kernel", "both", "stopped"}:  # nobody of it is alive
+            yield from self._outside("at the death", self.at_death, killed=True)
+        yield from self._go_on(self.at_death)
+        run = self.stage.run_on_disk()
+        if run is None:
+            yield f"no run has begun: {self.later}"
+            return
+        yield from self._ending(run)
+        yield from self._journal(run)
+        yield from self._world(clean, told_of_stops(lines_of(run.folder)))
+        yield from self._record(run)
+        yield from self._outside("at the end", run)
+
+    def _first_word(self, run: RunFolder | None) -> Iterator[str]:
+        """A run that was killed claims no success that is not on disk; what is left of it says so and verifies."""
+        victim, code = self.killer.point.victim, self.first.code
+        if victim in {"both", "run", "held"}:
+            if code != -signal.SIGKILL:
+                yield f"`rollback run` was not killed, it ended with {self.first}"
+            return
+        if run is None or not self._is_named:
+            if code != 1:
+                yield f"`rollback run` began nothing that it knows of, and ended with {self.first}"
+            return
+        if code != EXIT_CODES[run.outcome] or (code == 0 and not run.is_closed):
+            yield f"`rollback run` ended with {self.first}, and the run on disk is {run}"
+        if not verify_record(run.folder).ok:
+            yield f"what was left behind does not verify: {verify_record(run.folder)}"
+
+    def _go_on(self, run: RunFolder | None) -> Iterator[str]:
+        """Start again until it is not held any more."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            ended = self.stage.start(run=run.run if run is not None else "").wait()
+            self.later.append(ended)
+            held = self.killer.point.victim == "held" and run is not None and len(self.later) == 1
+            if held and ended.code != HELD_BY_ANOTHER:
+                yield f"the halted kernel holds the run, and yet the next process ended with {ended}"
+            if ended.code != HELD_BY_ANOTHER or time.monotonic() > deadline:
+                break
+            self._let_go()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let a stopped kernel go on, and see it end by itself."""
+        if self.killer.kernel is not None:
+            kill(self.killer.kernel, signal.SIGCONT)
+            await_end(self.killer.kernel)
+
+    def _ending(self, run: RunFolder) -> Iterator[str]:
+        last = self.later[-1]
+        closed_already = last.code == CLOSED_ALREADY and f"run {run.run} is closed" in last.said
+        if last.code != 0 and not closed_already:
+            yield f"the run was not brought to its end: {last}"
+        if not run.is_closed or run.outcome is not Outcome.VERIFIED:
+            yield f"{run} at the end, expected closed and verified: {run.why}"
+
+    def _journal(self, run: RunFolder) -> Iterator[str]:
+        reading = read_journal(run.folder / FILE_NAME)
+        if reading.defect is not None or reading.torn:
+            yield f"the journal does not hold: {reading.defect}, torn end {reading.torn!r}"
+        count = Counter(line.event for line in reading.lines)
+        once = dict.fromkeys(("run.opened", "run.closed", "effect.done"), 1)
+        for event, wanted in (once | {"run.interrupted": self._said_so}).items():
+            if count[event] != wanted:
+                yield f"{event} stands {count[event]} times in the journal, expected {wanted}"
+        asides = sorted(path.name for path in run.folder.glob("journal.torn-*"))
+        noted = [line.data["kept_in"] for line in reading.lines if line.event == "journal.torn"]
+        if asides != sorted(noted):
+            yield f"torn ends set aside {asides}, noted {noted}"
+        torn = self.killer.point.how == "torn" and self.killer.point.victim in {"kernel", "both"}
+        opened = self.killer.point.place.event != "run.opened"
+        if len(noted) != (torn and opened):
+            yield f"torn ends in the journal: {noted}"
+
+    def _world(self, clean: Clean, stops: int) -> Iterator[str]:
+        world = self.stage.serving.world
+        view = world.outcome_view()
+        target = view.expected_target
+        if (done := deeds(self.stage)) != clean.deeds:
+            yield f"production was changed by {dict(done)}, expected {dict(clean.deeds)}"
+        if view.production != target or set(view.live.values()) != {target} or not view.healthy:
+            yield f"production is {view.production}, domains {dict(view.live)}, expected {target}"
+        wanted = clean.posts + Counter({"failure": stops} if stops else {})
+        if (found := posts(self.stage)) != wanted:
+            yield f"messages {dict(found)}, expected {dict(wanted)}"
+        if left := world.slack.scheduled():
+            yield f"still to be posted, though the run is over: {left}"
+
+    def _outside(self, when: str, run: RunFolder | None, *, killed: bool = False) -> Iterator[str]:
+        """Ask the outside judge, who knows neither the procedures nor this harness."""
+        here, last = self.stage, (self.later or [self.first])[-1]
+        told = {"exit_code": last.code, "outcome": str(Outcome.VERIFIED)} if last.code == 0 else {}
+        case = OracleCase(
+            here.serving.world,
+            run.folder if run is not None else None,
+            ROOT,
+            said="\n".join(ended.said for ended in (self.first, *self.later)),
+            state=here.serving.state,
+            killed=killed,
+            **told,
+        )
+        for finding in judge(case).of("broken"):
+            yield f"{when}, the outside judge: {finding}"
+
+    @property
+    def _said_so(self) -> int:
+        """Tell how often somebody who survived should have written that the run was stopped."""
+        survived = self.killer.point.victim in {"kernel", "stopped"}
+        return int(survived and self.at_death is not None and not self.at_death.is_closed and self._is_named)
+
+    @property
+    def _is_named(self) -> bool:
+        """Say whether the kernel had the time to tell which run it has begun."""
+        return self.killer.point.place.event != "run.opened"
+
+    def _record(self, run: RunFolder) -> Iterator[str]:
+        """Verify; where nobody lived to write the record, do what `rollback verify` says first."""
+        if not verify_record(run.folder).ok:
+            looked = self.stage.say("verify", str(run.folder))
+            if f"rollback record {run.run}" in looked.said:
+                self.stage.say("record", str(run.folder))
+        if not (found := verify_record(run.folder)).ok:
+            yield f"the record does not verify: {found}"
+
+
+def told_of_stops(lines: tuple[Line, ...]) -> int:
+    """Count the ends of sessions that the channel has to hear of: those after the alert."""
+    alerted = False
+    told = 0
+    for line in lines:
+        alerted = alerted or (line.event == "prepare.done" and line.data["name"] == "message alert")
+        told += alerted and line.event == "run.provisional"
+    return told
+
+
+def posts(here: Stage) -> Counter[str]:
+    """Count the bot's messages in the world, by name; what is no message of the thread by its kind."""
+    found: Counter[str] = Counter()
+    for message in here.serving.world.slack.messages():
+        if message.bot_id is not None:
+            told = message.metadata or {}
+            name = told.get("event_payload", {}).get("message") or told.get("event_type", message.text)
+            found[name.partition(" ")[0] if name.startswith("failure ") else name] += 1
+    return found
+
+
+def deeds(here: Stage) -> Counter[str]:
+    """Count what was done to production, by kind."""
+    return Counter(effect.what for effect in here.serving.world.outcome_view().effects)

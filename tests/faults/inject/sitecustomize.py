@@ -1,0 +1,137 @@
+"""Kills a notebook's kernel, or the process that runs it, at one point: imported by Python itself, from PYTHONPATH.
+
+- The product knows nothing of this: it is wrapped from outside, right after its own import.
+- Only a kernel is armed, and only where `CRASH_AT` is set; every other process with this folder on its path is left alone.
+- Death is SIGKILL: no handler, no `finally`, nothing is flushed. SIGTERM is only for the victim that is asked to end.
+
+`CRASH_AT` is JSON: the journal line (`event`, `step`, `said`: its name, `nth`), `how` (before, torn, after: around that line; unsent: right
+before the request that it announces leaves; marked: that request only carries a mark, and the world kills), `victim`
+(kernel; run: the process that runs the notebook; both; held: that process, and the kernel is halted; stopped: that
+process is asked to end by SIGTERM) and `pid`, the file in which the kernel leaves its process id; beside it, with `.struck` behind its name, stands that the point was reached.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+MARK = "x-crash-here"
+HELD_UP_S = 3.0
+SIGNALS = {
+    "kernel": (("kernel", signal.SIGKILL),),
+    "both": (("run", signal.SIGKILL), ("kernel", signal.SIGKILL)),
+    "run": (("run", signal.SIGKILL),),
+    "held": (("run", signal.SIGKILL), ("kernel", signal.SIGSTOP)),
+    "stopped": (("run", signal.SIGTERM),),
+}
+
+
+class Armed:
+    """The one point at which somebody dies."""
+
+    def __init__(self, given: dict) -> None:
+        self.how, self.victim = given["how"], given["victim"]
+        self._place = given["event"], given["step"], given["said"]
+        self._left = given["nth"]
+        self._struck = Path(given["pid"] + ".struck")
+        self.announced_in: int | None = None  # the thread that has written the line before a request
+
+    def meets(self, raw: bytes) -> bool:
+        """Count the line; say whether it is the one."""
+        body = json.loads(raw)
+        name = str(body["data"].get("name", "")).partition(", digest")[0]  # that one differs from run to run
+        said = name if body["event"].startswith("prepare.") else ""
+        here = (body["event"], body["step"], said) == self._place
+        self._left -= here
+        return here and self._left == 0
+
+    def die(self) -> None:
+        """Kill the victim; returns only where the kernel is not it."""
+        self._struck.touch()
+        run, kernel = os.getppid(), os.getpid()
+        for pid, number in SIGNALS[self.victim]:
+            os.kill(run if pid == "run" else kernel, number)
+        if self.victim == "stopped":
+            time.sleep(HELD_UP_S)  # until the interrupt comes, which the run process answers its signal with
+
+
+def wrap_journal(module, armed: Armed) -> None:
+    """Put the point around the writing of a line."""
+    write = module.Journal._write_all
+
+    def writing(self, descriptor: int, raw: bytes) -> None:
+        how = armed.how if armed.meets(raw) else ""
+        if how == "before":
+            armed.die()
+        if how == "torn":
+            half = len(raw) // 2
+            os.write(descriptor, raw[:half])
+            armed.die()
+            raw = raw[half:]
+        write(self, descriptor, raw)
+        if how == "after":
+            armed.die()
+        if how in {"unsent", "marked"}:
+            armed.announced_in = threading.get_ident()
+
+    module.Journal._write_all = writing
+
+
+def wrap_client(module, armed: Armed) -> None:
+    """Put the point right before a request leaves, or the mark on it."""
+    send = module.Client.send
+
+    def sending(self, request, **named):
+        if armed.announced_in == threading.get_ident():
+            armed.announced_in = None
+            if armed.how == "unsent":
+                armed.die()
+            request.headers[MARK] = "1"
+        return send(self, request, **named)
+
+    module.Client.send = sending
+
+
+class Watch(MetaPathFinder):
+    """Finds the two modules as Python would, and wraps them right after they are loaded."""
+
+    def __init__(self, armed: Armed) -> None:
+        self._armed = armed
+        self._wraps = {"rollback_lib.journal.book": wrap_journal, "httpx": wrap_client}
+
+    def find_spec(self, name, path=None, target=None):
+        """Find a module, once."""
+        wrap = self._wraps.pop(name, None)
+        spec = PathFinder.find_spec(name, path, target) if wrap is not None else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = Wrapping(spec.loader, wrap, self._armed)
+        return spec
+
+
+class Wrapping(Loader):
+    """Loads a module, then wraps it."""
+
+    def __init__(self, loader: Loader, wrap, armed: Armed) -> None:
+        self._loader, self._wrap, self._armed = loader, wrap, armed
+
+    def create_module(self, spec):
+        """Leave it to the real loader."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module) -> None:
+        """Load it and wrap it."""
+        self._loader.exec_module(module)
+        self._wrap(module, self._armed)
+
+
+if "CRASH_AT" in os.environ and "ipykernel_launcher" in sys.orig_argv:
+    asked = json.loads(os.environ["CRASH_AT"])
+    Path(asked["pid"]).write_text(str(os.getpid()), encoding="utf-8")
+    sys.meta_path.insert(0, Watch(Armed(asked)))

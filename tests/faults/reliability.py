@@ -1,0 +1,171 @@
+"""docs/reliability.md: what was tried, what passed, how long it took, and what cannot be tried.
+
+- Every figure is counted from results; none is written by hand.
+- What was not tried stands beside what was; a failure is named.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from points import HOW_SAID, VICTIM_SAID
+from repository import ROOT
+from results import Result
+
+PAGE = ROOT / "docs" / "reliability.md"
+CRASHES = "Crash points"
+KINDS = {
+    "test_crash_points.py": CRASHES,
+    "test_bad_days.py": "Bad days of procedure 1",
+    "test_forgeries.py": "Forged approvals",
+    "test_mutants.py": "Mutants: seeded mistakes in the code, each to be caught",
+}
+_OTHERS = "Tests of the torture itself"
+_POINT = re.compile(r"\[severity P\d, (?P<victim>\w+): (?P<how>\w+), ")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Where and with what it was tried."""
+
+    day: str
+    cores: int
+    machine: str
+    python: str
+    tree: str
+
+    @classmethod
+    def of_here(cls, tree: str) -> Facts:
+        """Say it of this machine and this moment."""
+        return cls(
+            f"{datetime.now(UTC):%Y-%m-%d}",
+            len(os.sched_getaffinity(0)),
+            f"{platform.system()} {platform.machine()}",
+            platform.python_version(),
+            tree,
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """The tests of one kind."""
+
+    title: str
+    tests: tuple[str, ...]
+    results: tuple[Result, ...]
+
+    @property
+    def passed(self) -> tuple[Result, ...]:
+        """Return those that did."""
+        return tuple(result for result in self.results if result.passed)
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """Return those that did not."""
+        return tuple(result for result in self.results if not result.passed)
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Return the tests without a result."""
+        done = {result.test for result in self.results}
+        return tuple(test for test in self.tests if test not in done)
+
+    @property
+    def seconds(self) -> float:
+        """Return how long they took, one after the other."""
+        return sum(result.seconds for result in self.results)
+
+
+def groups_of(tests: Iterable[str], results: Mapping[str, Result]) -> list[Group]:
+    """Sort tests and their results by kind; a result whose test is gone counts for nothing."""
+    sorted_out: dict[str, list[str]] = {title: [] for title in (*KINDS.values(), _OTHERS)}
+    for test in tests:
+        file = test.partition("::")[0].rpartition("/")[2]
+        sorted_out[KINDS.get(file, _OTHERS)].append(test)
+    return [
+        Group(title, tuple(found), tuple(results[test] for test in found if test in results))
+        for title, found in sorted_out.items()
+        if found
+    ]
+
+
+def page(groups: Iterable[Group], facts: Facts) -> str:
+    """Write the page."""
+    listed = list(groups)
+    rows = [_row(group.title, len(group.tests), group.results) for group in listed]
+    crashes = [line for group in listed if group.title == CRASHES for line in _crashes(group)]
+    failed = [f"- `{result.test}`" for group in listed for result in group.failed]
+    return "\n".join(
+        [
+            "# What was tried, and what came of it",
+            "",
+            "Written by `make torture`, from its results; `make reliability` writes it again without trying anything. What each",
+            "kind of trial asks for stands at the top of its file in `tests/faults/`.",
+            "",
+            f"{facts.day}, {facts.cores} cores, {facts.machine}, Python {facts.python}, sources {facts.tree}.",
+            "",
+            "| what | there are | tried | passed | seconds |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            "Seconds are those of the trials one after the other; two run at the same time.",
+            "",
+            *crashes,
+            "## Failed",
+            "",
+            *(failed or ["Nothing."]),
+            "",
+            *_LIMITS,
+        ]
+    )
+
+
+def _row(title: str, there_are: int, results: Iterable[Result]) -> str:
+    found = list(results)
+    passed = sum(result.passed for result in found)
+    return f"| {title} | {there_are} | {len(found)} | {passed} | {sum(r.seconds for r in found):.0f} |"
+
+
+def _crashes(group: Group) -> list[str]:
+    """Count the crash points by victim and place; a cell says passed of those there are."""
+    there_are, passed = Counter(map(_kind, group.tests)), Counter(_kind(r.test) for r in group.passed)
+    lines = [
+        "## Crash points by victim and place",
+        "",
+        "Killed by SIGKILL (the last row: asked to end by SIGTERM), then run again in a new process to the end: production moved",
+        "once, each message posted once, the run closed once and verified, its record whole. Passed of those there are:",
+        "",
+        f"| who dies | {' | '.join(HOW_SAID.values())} |",
+        f"|---|{'---|' * len(HOW_SAID)}",
+    ]
+    for victim, said in VICTIM_SAID.items():
+        cells = [
+            f"{passed[victim, how]} of {there_are[victim, how]}" if there_are[victim, how] else ""
+            for how in HOW_SAID
+        ]
+        lines.append(f"| {said} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _kind(test: str) -> tuple[str, str]:
+    found = _POINT.search(test)
+    return (found["victim"], found["how"]) if found else ("", "")
+
+
+_LIMITS = [
+    "## What this cannot try",
+    "",
+    "- Loss of power. SIGKILL leaves what was written in the hands of the kernel of the operating system, so that a line that was",
+    "  never synced survives it. That each line is synced before anything leaves is held by the tests of the journal.",
+    "- A request that the platform takes on seconds after its sender has died and after the next process has looked. No platform",
+    "  here offers a key by which it would refuse the second of two equal requests. The time to look is `observe_s`.",
+    "- The real platforms. They are simulated by the contracts that were read; the official clients check the simulator.",
+    "- Points inside a single write or a single answer: a line is torn in its middle, an answer is read or not.",
+    "",
+]

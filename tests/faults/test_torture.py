@@ -1,0 +1,112 @@
+"""The torture's own machinery: it goes on where it stopped, stops in time, and its page says what was found."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from points import HOW_SAID, VICTIM_SAID
+from reliability import KINDS, PAGE, Facts, groups_of, page
+from repository import ROOT
+from results import Result, read_results, write_result
+
+TREE = "0123456789abcdef"
+FIGURES = re.compile(r"\| (\d+( of \d+)?)? ?(?=\|)")  # of one cell, or an empty one
+FACTS = Facts("2026-11-25", 2, "Linux x86_64", "3.11.7", TREE)
+POINT = "tests/faults/test_crash_points.py::test_run[severity P0, {}, effect.sending P1.S4]"
+TESTS = [
+    POINT.format("kernel: torn"),
+    POINT.format("kernel: late"),
+    POINT.format("both: torn"),
+    *(f"tests/faults/{name}::test_one" for name in KINDS if name != "test_crash_points.py"),
+]
+
+
+def result(test: str, *, passed: bool = True, seconds: float = 8.4, tree: str = TREE) -> Result:
+    return Result(tree, test, passed, seconds, "" if passed else "it broke")
+
+
+def shape(text: str) -> list[str]:
+    """Return a page's lines without its figures, its day and machine, and what has failed."""
+    before, _, rest = text.partition("## Failed\n")
+    kept = f"{before}## What this{rest.partition('## What this')[2]}"
+    return [FIGURES.sub("| 0 ", line) for line in kept.splitlines() if not re.match(r"\d{4}-", line)]
+
+
+def test_page_counts_what_was_found():
+    """There are, tried, passed and seconds by kind; crash points by victim and place; failures by name."""
+    results = {test: result(test) for test in TESTS[:2]}
+    results[TESTS[3]] = result(TESTS[3], passed=False)
+    lines = page(groups_of(TESTS, results), FACTS).splitlines()
+    assert "| Crash points | 3 | 2 | 2 | 17 |" in lines
+    assert "| Bad days of procedure 1 | 1 | 1 | 0 | 8 |" in lines
+    assert "| Forged approvals | 1 | 0 | 0 | 0 |" in lines
+    kernel = next(line for line in lines if line.startswith("| the kernel |"))
+    assert kernel.split(" | ")[1:] == ["", "1 of 1", "", "", "", "1 of 1", " |"]
+    assert next(line for line in lines if line.startswith("| kernel and")).count("0 of 1") == 1
+    assert lines[lines.index("## Failed") + 2] == f"- `{TESTS[3]}`"
+    assert f"2026-11-25, 2 cores, Linux x86_64, Python 3.11.7, sources {TREE}." in lines
+
+
+def test_page_in_the_documents_is_one_that_was_generated():
+    """Nobody has written into it by hand: but for the figures it is what the generator writes."""
+    everything = [
+        *(POINT.format(f"{victim}: {how}") for victim in VICTIM_SAID for how in HOW_SAID),
+        *TESTS[3:],
+        "tests/faults/test_torture.py::test_one",
+    ]
+    written = PAGE.read_text(encoding="utf-8")
+    wanted = shape(page(groups_of(everything, {}), FACTS))
+    assert [line for line in shape(written) if line not in wanted] == []
+    headings = [line for line in wanted if line.startswith(("#", "| what", "| who", "- "))]
+    assert [line for line in headings if line not in shape(written)] == []
+
+
+def test_newest_result_of_these_very_sources_counts(tmp_path: Path):
+    """A result of other sources counts for nothing, nor does a line that was cut off."""
+    place = tmp_path / "results.jsonl"
+    write_result(place, result("a", passed=False))
+    write_result(place, result("a"))
+    write_result(place, result("b", tree="another"))
+    with place.open("a", encoding="utf-8") as file:
+        file.write('{"tree": "0123')
+    assert {test: found.passed for test, found in read_results(place, TREE).items()} == {"a": True}
+
+
+def test_torture_goes_on_where_it_stopped(tmp_path: Path):
+    """What has passed is not run again, what has failed is; after the time is over nothing is begun."""
+    (tmp_path / "test_x.py").write_text(
+        "def test_good():\n    assert True\n\n\ndef test_bad():\n    assert 1 == 2\n", encoding="utf-8"
+    )
+    place = tmp_path / "results.jsonl"
+
+    def torture(until: float) -> list[str]:
+        before = len(place.read_text(encoding="utf-8").splitlines()) if place.exists() else 0
+        here = Path(__file__).parent
+        path = os.pathsep.join(map(str, (here, here.parent, ROOT)))
+        known = {"TORTURE_RESULTS": str(place), "TORTURE_TREE": TREE, "TORTURE_UNTIL": str(until)}
+        alone = {"PYTHONPATH": path, "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        plugins = ("-p", "xdist", "-p", "recording", "-p", "no:cacheprovider")
+        subprocess.run(
+            [sys.executable, "-m", "pytest", *plugins, "-n", "1", "test_x.py"],
+            cwd=tmp_path,
+            env={**os.environ, **alone, **known},
+            capture_output=True,
+            check=False,
+        )
+        lines = place.read_text(encoding="utf-8").splitlines() if place.exists() else []
+        return sorted(re.findall(r"test_\w+(?=\", \"passed)", "".join(lines[before:])))
+
+    assert torture(time.time() + 60) == ["test_bad", "test_good"]
+    found = read_results(place, TREE)
+    assert {test: result.passed for test, result in found.items()} == {
+        "test_x.py::test_good": True,
+        "test_x.py::test_bad": False,
+    }
+    assert "assert 1 == 2" in found["test_x.py::test_bad"].why
+    assert torture(time.time() - 1) == []
+    assert torture(time.time() + 60) == ["test_bad"]
