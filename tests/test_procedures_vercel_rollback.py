@@ -276,6 +276,35 @@ def test_deployment_bad_on_its_own_address_is_passed_over(company: Rehearsal):
     assert any("bad on its own address" in note for note in stable.notes)
 
 
+@pytest.mark.parametrize("mode", ["interactive", "headless"])
+def test_what_nobody_can_look_at_has_to_be_named(company: Rehearsal, mode: str):
+    """Addresses that are none: neither a person nor a pipeline gets one of them unasked; named, it is gone back to unseen."""
+    for item in company.world.hosting.deployments.values():
+        item.url = f"https://evil.example/{item.url}"
+    blocked = company.open(mode=mode)
+    blocked.access_dashboard()
+    blocked.go_to_deployments()
+    with pytest.raises(BadParameters, match="cannot be looked at") as caught:
+        blocked.identify_stable_deployment()
+    assert "name it in the parameter deployment" in caught.value.next_step
+    company.restart(blocked)
+    rollback = company.open(deployment=company.role("stable"), new_run=True, take_over=blocked.journal.run)
+    stable = to_gate(rollback)
+    assert (stable.preview, stable.probes, stable.looked_at) == ("", (), "not looked at")
+    assert "its address cannot be looked at" in repr(stable)
+    rollback.monitor(rollback.move_production(stable))
+    assert company.live() == {company.role("stable")}
+
+
+def test_list_says_never_of_what_never_was_live(company: Rehearsal):
+    """A staged build has its own hosts since it was built; the production domains it never had."""
+    rollback = company.open()
+    rollback.access_dashboard()
+    rows = {row[0]: row for row in rollback.go_to_deployments().rows}
+    assert rows[company.role("hotfix")][2:4] == ("never", "READY/STAGED")
+    assert rows[company.role("bad")][2] == "2026-11-23 21:33"
+
+
 @pytest.mark.parametrize("role", ["bad", "hotfix", "preview", "failed", "other_project"])
 def test_unfit_deployment_asked_for_is_refused_with_its_reason(company: Rehearsal, role: str):
     """What misleads is never gone back to, even when it is asked for by name."""

@@ -26,7 +26,7 @@ __all__ = [
     "will_not_undo",
 ]
 
-ROW = ("deployment", "created (UTC)", "live since (UTC)", "state", "commit", "author", "message")
+ROW = ("deployment", "created (UTC)", "live from (UTC)", "state", "commit", "author", "message")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Stable:
     notes: tuple[str, ...]
     probes: tuple[Check, ...]
     rate_before: float | None
-    preview: str
+    preview: str  # its own address; empty where that cannot be looked at
     state: dict[str, str]  # what the gate's digest covers
     undo_of: str = ""  # the run whose change is undone; empty: this is a rollback
 
@@ -52,7 +52,7 @@ class Stable:
         lines = [
             f"{what}: {d.id}  {commit_text(d)}",
             f"  created {d.created_at:%Y-%m-%d %H:%M} UTC by {d.commit_author or d.creator or 'unknown'}, live from {_at(went_live(d))}",
-            f"  preview {self.preview}",
+            f"  preview {self.preview or 'none: its address cannot be looked at'}",
             f"Suspect: {self.suspect.deployment.id}  {commit_text(self.suspect.deployment)}, live from {_at(self.suspect.live_since)}",
             f"Issue began {self.issue_at:%Y-%m-%d %H:%M:%S} UTC ({self.issue_from}); error rate now {percent(self.rate_before)}; live now {self.live}",
             f"Rolls back {len(self.undone)} deployment(s): "
@@ -66,6 +66,8 @@ class Stable:
     @property
     def looked_at(self) -> str:
         """Say how many of the checks on the deployment's own address passed."""
+        if not self.probes:
+            return "not looked at"
         passed = sum(probe.status is CheckStatus.PASSED for probe in self.probes)
         return f"{passed} of {len(self.probes)} checks passed"
 
@@ -177,12 +179,19 @@ def deployment_row(deployment: Deployment) -> tuple[str, ...]:
     return (
         deployment.id,
         f"{deployment.created_at:%Y-%m-%d %H:%M}",
-        _at(went_live(deployment)),
+        _live_from(deployment),
         f"{deployment.state}{'/' + deployment.substate if deployment.substate else ''}",
         (deployment.commit_sha or "-")[:8],
         deployment.commit_author or deployment.creator or "-",
         (deployment.commit_message or "-").splitlines()[0][:50],
     )
+
+
+def _live_from(deployment: Deployment) -> str:
+    """Say when it got the production domains, as far as Vercel tells; a staged build got its own hosts only."""
+    if deployment.substate == "STAGED":
+        return "never"
+    return _at(went_live(deployment)) if deployment.state == "READY" else "-"
 
 
 def _at(instant: datetime | None) -> str:

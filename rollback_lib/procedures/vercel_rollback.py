@@ -122,7 +122,7 @@ class VercelRollback(Procedure):
                 "mode": self.session.parameters.mode,
             }
             self.journal.append("review", step="P1.S3", data=data)
-        if self.session.parameters.mode == "interactive" and not self._reviewed:
+        if self.session.parameters.mode == "interactive" and not self._reviewed and stable.preview:
             from rollback_lib.procedures.panel import review_tick
 
             review_tick(stable.preview, partial(self._tick_review, stable))

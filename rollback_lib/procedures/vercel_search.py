@@ -77,7 +77,7 @@ class Search:
             notes=(*chosen.notes, *passed_over),
             probes=probes,
             rate_before=rate.result(),
-            preview=self.session.clients.app.preview_url(deployment.url),
+            preview=self._address(deployment),
             state=state_of(project, deployment),
         )
 
@@ -98,7 +98,7 @@ class Search:
                 _UNCHANGED,
                 "Look at the list of deployments; to move production to another one, begin a rollback with the parameter deployment.",
             )
-        probes = self._probe(left)
+        probes = self._probe(left) if self._address(left) else ()
         bad = [probe for probe in probes if probe.status is CheckStatus.FAILED]
         notes = tuple(f"{left.id} is bad on its own address: {probe.title}: {probe.seen}" for probe in bad)
         for note in notes:
@@ -113,7 +113,7 @@ class Search:
             notes=notes,
             probes=probes,
             rate_before=self._rate_before(),
-            preview=self.session.clients.app.preview_url(left.url),
+            preview=self._address(left),
             state=state_of(project, left),
             undo_of=done.run,
         )
@@ -249,30 +249,42 @@ class Search:
     ) -> tuple[Candidate, tuple[Check, ...], tuple[str, ...]]:
         """Probe candidates on their own address, newest first; take the first that is not shown to be bad."""
         passed_over: list[str] = []
-        first: tuple[Check, ...] = ()
+        looked: list[tuple[Candidate, tuple[Check, ...]]] = []
         for candidate in candidates[:PROBED_AT_MOST]:
-            try:
-                self.session.clients.app.preview_url(candidate.deployment.url)
-            except Unreachable as exc:
-                passed_over.append(f"{candidate.deployment.id}: {exc.reason}")
+            name = candidate.deployment.id
+            if not self._address(candidate.deployment):
+                passed_over.append(f"{name}: its address {candidate.deployment.url!r} cannot be looked at")
                 continue
             probes = self._probe(candidate.deployment)
-            first = first or probes
             bad = next((probe for probe in probes if probe.status is CheckStatus.FAILED), None)
             if bad is None:
                 return candidate, probes, tuple(passed_over)
-            passed_over.append(
-                f"{candidate.deployment.id} is bad on its own address: {bad.title}: {bad.seen}"
-            )
-        doubt = "every candidate tried is bad on its own address: the cause may lie outside the frontend; triage before going on"
-        if self.session.parameters.mode == "headless" and not self.session.parameters.deployment:
+            looked.append((candidate, probes))
+            passed_over.append(f"{name} is bad on its own address: {bad.title}: {bad.seen}")
+        return self._in_spite_of(passed_over, looked, candidates[0])
+
+    def _in_spite_of(
+        self, passed_over: list[str], looked: list[tuple[Candidate, tuple[Check, ...]]], newest: Candidate
+    ) -> tuple[Candidate, tuple[Check, ...], tuple[str, ...]]:
+        """Take one that was passed over, where a person named it or can be asked; what nobody saw has to be named."""
+        doubt = "every candidate tried is bad on its own address, or cannot be looked at: the cause may lie outside the frontend; triage before going on"
+        asked = self.session.parameters.mode == "interactive" and bool(looked)
+        if not asked and not self.session.parameters.deployment:
             raise BadParameters(
                 f"Nothing can be gone back to unseen: {doubt}. {'; '.join(passed_over)}.",
                 _UNCHANGED,
-                "Triage. To go back all the same, name it in the parameter deployment, or run the notebook by hand.",
+                "Triage. To go back all the same, name it in the parameter deployment and begin a new run (new_run = True).",
             )
         self.session.warn(doubt)
-        return candidates[0], first, (*passed_over, doubt)
+        chosen, probes = looked[0] if looked else (newest, ())
+        return chosen, probes, (*passed_over, doubt)
+
+    def _address(self, deployment: Deployment) -> str:
+        """Return where a deployment itself can be looked at; empty where its address is none."""
+        try:
+            return self.session.clients.app.preview_url(deployment.url)
+        except Unreachable:
+            return ""
 
     def _probe(self, deployment: Deployment) -> tuple[Check, ...]:
         pages = self.session.resolved.platform.app.pages

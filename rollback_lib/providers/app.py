@@ -101,7 +101,7 @@ class AppClient:
         """Return a deployment's own address, for a person to look at.
 
         Raises:
-            BadParameters: No host; nothing was sent.
+            Unreachable: What Vercel gives for its host is none; nothing was sent.
         """
         return self._base(deployment)
 
@@ -112,8 +112,8 @@ class AppClient:
             deployment: Its host, to ask on its own address; None: the public address.
 
         Raises:
-            BadParameters: No host; nothing was sent.
-            Unreachable: No answer at all.
+            BadParameters: A path with dots that lead elsewhere; nothing was sent.
+            Unreachable: No answer at all, or the deployment's host is none.
         """
         reply = self._get(self._settings.health_path, deployment)
         shut = self._shut(reply, deployment)
@@ -126,8 +126,8 @@ class AppClient:
             deployment: Its host, to ask on its own address; None: the public address.
 
         Raises:
-            BadParameters: No host; nothing was sent.
-            Unreachable: No answer at all.
+            BadParameters: A path with dots that lead elsewhere; nothing was sent.
+            Unreachable: No answer at all, or the deployment's host is none.
         """
         if not self._settings.version_path:
             return VersionReading(0, None, None, "no version_path in the parameters", protected=False)
@@ -147,8 +147,8 @@ class AppClient:
             deployment: Its host, to ask on its own address; None: the public address.
 
         Raises:
-            BadParameters: No host; nothing was sent.
-            Unreachable: No answer at all.
+            BadParameters: A path with dots that lead elsewhere; nothing was sent.
+            Unreachable: No answer at all, or the deployment's host is none.
         """
         reply = self._get(path, deployment)
         shut = self._shut(reply, deployment)
