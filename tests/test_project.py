@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +14,9 @@ from pathlib import Path
 
 import pytest
 from repository import PACKAGE, PROJECT, ROOT, SOURCES, files, module_name, texts
+
+from rollback_lib.simulator import WorldSpec, serve
+from rollback_lib.yamlfile import load_tree
 
 LONGEST_FILE = 500  # lines; a file that has more holds two subjects
 LONGEST_FUNCTION = 40  # lines without the docstring
@@ -82,6 +87,54 @@ def test_procedures_load_neither_simulator_nor_drills_nor_anything_heavy():
         name for name in loaded if name.startswith(("rollback_lib.simulator", "rollback_lib.drills"))
     } == set()
     assert HEAVY & loaded == set()
+
+
+# Everything that procedure 1 does up to its effect, as the notebook's cells do it.
+UNTIL_THE_EFFECT = """
+import json, sys
+from rollback_lib.procedures import VercelRollback
+rollback = VercelRollback.open(json.loads(sys.argv[1]))
+rollback.access_dashboard()
+rollback.go_to_deployments()
+stable = rollback.identify_stable_deployment()
+rollback.review(stable)
+rollback.gate("P1.G1", stable)
+rollback.move_production(stable)
+print(*sys.modules)
+"""
+
+
+def test_nothing_heavy_is_loaded_before_production_moves(tmp_path):
+    """Of what takes long to import, the first effect has waited for the HTTP library and the lease's store alone."""
+    with serve(WorldSpec(history_s=1800)) as serving:
+        own = {"archive": str(tmp_path / "incidents"), "state": str(tmp_path / "state")}
+        drill = load_tree(ROOT / "parameters" / "drill.yaml")[0]
+        given = {**drill, "platform": {**serving.platform, **own}, "policy": {}}
+        child = subprocess.run(
+            [sys.executable, "-c", UNTIL_THE_EFFECT, json.dumps(given)],
+            env={**os.environ, **serving.secrets, "ROLLBACK_HOME": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert [effect.what for effect in serving.world.outcome_view().effects][:1] == ["rollback requested"]
+    loaded = {name.partition(".")[0] for name in child.stdout.splitlines()[-1].split()}
+    in_any_kernel = {"IPython"}
+    assert loaded & (HEAVY | {"boto3", "click", "matplotlib"}) == {"httpx"} | in_any_kernel
+
+
+def test_headless_command_does_not_load_what_runs_in_the_kernel():
+    """The procedures are the kernel's: the command would only keep it waiting."""
+    code = "import sys, rollback_lib.cli, rollback_lib.execute; print(*sys.modules)"
+    child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    away = (
+        "rollback_lib.procedures",
+        "rollback_lib.simulator",
+        "rollback_lib.drills",
+        "rollback_lib.providers",
+    )
+    assert [name for name in child.stdout.split() if name.startswith(away)] == []
 
 
 def test_only_the_wire_knows_the_http_library():

@@ -20,7 +20,11 @@ from rollback_lib.evidence.files import RECORD_NAME
 from rollback_lib.journal import FILE_NAME, Line
 from rollback_lib.model import Outcome
 
-__all__ = ["Archive", "RunFolder"]
+__all__ = ["HANDOVER_VARIABLE", "Archive", "RunFolder"]
+
+HANDOVER_VARIABLE = (
+    "ROLLBACK_HANDOVER"  # a file that the headless runner reads to learn which run's folder it is
+)
 
 BLOCK_BYTES = 1 << 16
 LONGEST_LINE = 1 << 24  # bytes; a first line beyond it is no journal's

@@ -14,17 +14,18 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rollback_lib.errors import BadParameters, RollbackError
+from rollback_lib.evidence.archive import HANDOVER_VARIABLE
 from rollback_lib.evidence.record import attach_notebook, seal_run
 from rollback_lib.execute.stopper import Stopper
 from rollback_lib.journal import FILE_NAME, read_journal
 from rollback_lib.model import Outcome
-from rollback_lib.procedures.opening import HANDOVER_VARIABLE
 
 __all__ = ["EXIT_CODES", "Execution", "execute", "exit_code_of_error", "outcome_of"]
 
@@ -146,7 +147,8 @@ def _papermill(
     """Run it; return the name and text of the error that stopped it, both empty where none did."""
     # papermill reaches a grammar of URIs, built at import in two seconds, that it never uses.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None is Python's own mark for "not there"
-    import papermill
+    with _left_out("boto3"):  # for notebooks in buckets, of which there are none: a tenth of a second
+        import papermill
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
@@ -170,6 +172,19 @@ def _papermill(
     finally:
         os.environ.pop(HANDOVER_VARIABLE, None)
     return "", ""
+
+
+@contextmanager
+def _left_out(name: str) -> Iterator[None]:
+    """Let a package seem not to be there for as long as something is imported that can do without it."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # Python's own mark for "not there"
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _register(told: Callable[[str], None], stopper: Stopper) -> None:

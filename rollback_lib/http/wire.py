@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ if TYPE_CHECKING:  # a third of a second to import: it waits for the first reque
 __all__ = ["LEAST_S", "NoAnswer", "NotSent", "Outgoing", "Transport", "Wire"]
 
 Transport: TypeAlias = "httpx.BaseTransport"  # what stands in for the network in tests
+
+# httpx takes its own command line along, and that rich and click: a third of its import. Without it, it does without.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None is Python's own mark for "not there"
 
 BODY_LIMIT_BYTES = 20_000_000
 KEEP_ALIVE_S = 4.0  # below the 5 s after which common servers hang up: a reused connection should be alive

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from rollback_lib.clock import Clock
 from rollback_lib.consent.policy import criterion_refusals
 from rollback_lib.errors import BadParameters
-from rollback_lib.evidence.archive import Archive, RunFolder
+from rollback_lib.evidence.archive import HANDOVER_VARIABLE, Archive, RunFolder
 from rollback_lib.http import Transport
 from rollback_lib.journal import FILE_NAME, Journal, Line, read_journal
 from rollback_lib.messages.thread import Thread
@@ -28,9 +28,8 @@ from rollback_lib.procedures.session import Session
 from rollback_lib.providers import connect
 from rollback_lib.store import open_store
 
-__all__ = ["HANDOVER_VARIABLE", "begin_session", "last_drill", "refuse_criterion", "unfinished"]
+__all__ = ["begin_session", "last_drill", "refuse_criterion", "unfinished"]
 
-HANDOVER_VARIABLE = "ROLLBACK_HANDOVER"  # a file that the headless runner reads to learn which run this is
 _NOT_DECISIVE = frozenset(
     {"confirm", "incident", "injected", "mode", "new_run", "run", "secrets", "take_over"}
 )
