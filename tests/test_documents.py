@@ -123,7 +123,14 @@ def test_secrets_in_the_readme_are_known():
 
 def test_files_and_folders_that_documents_name_exist():
     """A path in backticks is there, unless a run makes it."""
-    made_by_runs = ("incidents", "attachments", ".secrets", ".torture", ".venv", "tests/conformance/node_modules")
+    made_by_runs = (
+        "incidents",
+        "attachments",
+        ".secrets",
+        ".torture",
+        ".venv",
+        "tests/conformance/node_modules",
+    )
     gone = {
         (name, path)
         for name, text in DOCUMENTS.items()
