@@ -217,3 +217,32 @@ def _texts(company: Rehearsal) -> list[str]:
 
 def _cut_off(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_end_that_turned_out_otherwise_before_it_was_closed_is_told_anew(company: Rehearsal):
+    """Cut off right after "complete" was posted; a colleague moves production: the channel hears how it really ended."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+    moved = rollback.move_production(stable)
+    company.clock.advance(5)
+    rollback.monitor(moved)
+    rollback.verify(stable)
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    company.transport.after["chat.postMessage"] = die
+    with pytest.raises(KeyboardInterrupt):
+        rollback.close()
+    company.restart(rollback)
+    company.world.hosting.promote(company.role("hotfix"), by="dee", at_ms=company.world.now_ms())
+    company.clock.advance(5)
+
+    again = company.open(run=rollback.journal.run)
+    with pytest.raises(CheckFailed, match="closed as failed"):
+        again.close()
+    posted = [message.text for message in company.world.slack.messages("C0INCIDENTS")]
+    told = [text for text in posted if "ROLLBACK COMPLETE" in text or "Outcome " in text]
+    assert len(told) == 2
+    assert "Outcome failed" in told[-1]
+    assert "outcome failed" in posted[-1]  # the record's witness

@@ -231,7 +231,7 @@ class Ending(ABC):
         closing = self.journal.append("run.closing", data=data)
         if self.is_known:
             self.session.thread.say(
-                "witness",
+                f"witness {outcome}",  # cut off after it, the run may still end otherwise
                 f"Record of run {self.journal.run}: outcome {outcome}, journal line {closing.seq}, sha256 {closing.hash}",
             )
         if outcome is not Outcome.UNKNOWN:

@@ -335,13 +335,16 @@ class VercelRollback(Procedure):
         return " ".join(f"<@{user}>" for user in people)
 
     def tell_end(self, outcome: Outcome, why: str) -> None:
-        """Post the plan's follow-up if all is well, else what is not."""
+        """Post the plan's follow-up if all is well, else what is not.
+
+        Each is said once: where a session was cut off after one, and it came otherwise, the other is said too.
+        """
         rate = next((check.seen for check in self.last_checks() if check.id == "P1.C3"), "unknown")
         if outcome is not Outcome.VERIFIED:
             state, _ = self.state_and_undo()
             if self.is_known:
                 self.session.thread.say(
-                    "follow-up",
+                    f"follow-up {outcome}",
                     f"⚠️ {escape(state)} Outcome {outcome}: {escape(why)}\nCurrent error rate: {escape(rate)}",
                 )
             return
