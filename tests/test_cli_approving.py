@@ -328,7 +328,9 @@ def test_a_request_for_another_environment_is_not_signed_here(waiting: Waiting, 
 # Taking in
 
 
-@pytest.mark.parametrize("bend", ["garbage", "cut", "another signature", "no such request"])
+@pytest.mark.parametrize(
+    "bend", ["garbage", "cut", "another signature", "no such request", "another request"]
+)
 def test_pasted_text_that_would_not_count_is_not_taken_in(
     waiting: Waiting, tmp_path: Path, bend: str
 ) -> None:
@@ -341,6 +343,9 @@ def test_pasted_text_that_would_not_count_is_not_taken_in(
         text = "\n".join([lines[0], *lines[2:]])
     elif bend == "another signature":
         waiting.allow(lee="lee-laptop")
+    elif bend == "another request":
+        asked = waiting.home / "state" / request_key("drill", waiting.request.digest)
+        asked.write_text(canonical_text(edited(waiting.request, "expires_at")))
     else:
         (waiting.home / "state" / request_key("drill", waiting.request.digest)).unlink()
     place = tmp_path / "pasted"

