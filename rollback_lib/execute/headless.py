@@ -1,7 +1,7 @@
 """Headless running: a notebook through papermill, its outcome from the run's journal.
 
 - papermill's own verdict is not trusted: it calls cells completed that never ran. The journal decides.
-- The executed notebook is saved whole or not at all, at every save.
+- The executed notebook is saved whole or not at all, at every save; a save that fails stops nothing.
 - A run whose last word is older than its last step is never success.
 - A kernel that died (killed by the machine, short of memory) cannot say so: this process says it for the run.
 - SIGTERM and SIGINT interrupt the running cell, let no further one begin, and leave a run that says so.
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -23,6 +24,8 @@ from typing import Any
 from rollback_lib.errors import BadParameters, RollbackError
 from rollback_lib.evidence.archive import HANDOVER_VARIABLE
 from rollback_lib.evidence.record import attach_notebook, seal_run
+from rollback_lib.execute.kernel import last_words, manager_class
+from rollback_lib.execute.saving import SCHEME, WholeFiles
 from rollback_lib.execute.stopper import Stopper
 from rollback_lib.journal import FILE_NAME, read_journal
 from rollback_lib.model import Outcome
@@ -46,7 +49,7 @@ _ERROR_CODES = {
 }
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _KERNEL_DEATH = "the death of its kernel"
-_SCHEME = "whole://"  # our own saving: papermill picks the handler by the path's beginning
+_DEAD = "DeadKernelError"
 
 
 @dataclass(frozen=True)
@@ -86,16 +89,18 @@ def execute(
         )
     with tempfile.TemporaryDirectory(prefix="rollback-") as scratch:
         handover, copy = Path(scratch) / "run", output or Path(scratch) / notebook.name
+        saver = WholeFiles(told)
         with Stopper() as stopper:
-            error_name, error = _papermill(notebook, parameters, copy, handover, told=told, stopper=stopper)
+            error_name, error = _papermill(notebook, parameters, _Way(copy, handover, told, stopper, saver))
             folder = Path(handover.read_text(encoding="utf-8")) if handover.exists() else None
-            stopped_by = stopper.signal_name or (_KERNEL_DEATH if error_name == "DeadKernelError" else "")
+            stopped_by = stopper.signal_name or (_KERNEL_DEATH if error_name == _DEAD else "")
             if stopped_by:
-                error = _leave_stopped(folder, stopped_by)
+                left = _leave_stopped(folder, stopped_by)
+                error = left if stopper.signal_name or not error else f"{left}\n{error}"
         if folder is None:
             return Execution(exit_code_of_error(error_name), None, None, error, output)
         outcome = outcome_of(folder)
-        kept = _attach(folder, copy, told)
+        kept = _attach(folder, copy, told) if not saver.failed else None
         held = error_name == "LeaseHeld" and outcome is Outcome.REFUSED  # by somebody else, not by a gate
         code = exit_code_of_error(error_name) if held else EXIT_CODES[outcome]
         return Execution(code, outcome, folder, error, kept)
@@ -135,15 +140,18 @@ def _leave_stopped(folder: Path | None, stopped_by: str) -> str:
     return f"Stopped by {stopped_by}. Go on: rollback resume {folder.name}. End it: rollback abort {folder.name} --reason ..."
 
 
-def _papermill(
-    notebook: Path,
-    parameters: Mapping[str, Any],
-    copy: Path,
-    handover: Path,
-    *,
-    told: Callable[[str], None],
-    stopper: Stopper,
-) -> tuple[str, str]:
+@dataclass(frozen=True)
+class _Way:
+    """What goes along with a notebook through papermill."""
+
+    copy: Path  # where the executed notebook is saved
+    handover: Path  # where the run says which one it is
+    told: Callable[[str], None]
+    stopper: Stopper
+    saver: WholeFiles
+
+
+def _papermill(notebook: Path, parameters: Mapping[str, Any], way: _Way) -> tuple[str, str]:
     """Run it; return the name and text of the error that stopped it, both empty where none did."""
     # papermill reaches a grammar of URIs, built at import in two seconds, that it never uses.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None is Python's own mark for "not there"
@@ -152,23 +160,33 @@ def _papermill(
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    _register(told, stopper)
-    os.environ[HANDOVER_VARIABLE] = str(handover)
+    logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it logs, the error says better
+    words = way.handover.with_name("kernel.log")
+    _register(way)
+    os.environ[HANDOVER_VARIABLE] = str(way.handover)
     try:
         papermill.execute_notebook(
             str(notebook),
-            f"{_SCHEME}{copy}",
+            f"{SCHEME}{way.copy}",
             parameters=dict(parameters),
             engine_name="rollback",
-            kernel_manager_class=stopper.manager_class(),
+            kernel_manager_class=manager_class(way.stopper.follow, words),
             progress_bar=False,
             cwd=str(notebook.parent),
             log_output=False,
         )
     except PapermillExecutionError as exc:
         return str(exc.ename), _ANSI.sub("", "\n".join(exc.traceback) or f"{exc.ename}: {exc.evalue}")
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as exc:
+    except (CellExecutionError, CellTimeoutError) as exc:
         return type(exc).__name__, f"The notebook's kernel stopped: {type(exc).__name__}."
+    except DeadKernelError:
+        return _DEAD, _died(words)
+    except Exception as exc:
+        if way.stopper.signal_name:
+            return "Stopped", ""  # whatever it stumbled over: the run has to be left in order
+        if "Kernel died" not in str(exc):  # jupyter_client has no class of its own for that
+            raise
+        return _DEAD, _died(words)
     finally:
         os.environ.pop(HANDOVER_VARIABLE, None)
     return "", ""
@@ -187,7 +205,13 @@ def _left_out(name: str) -> Iterator[None]:
         del sys.modules[name]
 
 
-def _register(told: Callable[[str], None], stopper: Stopper) -> None:
+def _died(words: Path) -> str:
+    """Say that the kernel died, with what its process said last: the way to the cause."""
+    said = last_words(words)
+    return f"The kernel's own last words:\n{said}" if said else "The kernel's process said nothing."
+
+
+def _register(way: _Way) -> None:
     from papermill.engines import NBClientEngine, papermill_engines
     from papermill.iorw import papermill_io
 
@@ -199,17 +223,18 @@ def _register(told: Callable[[str], None], stopper: Stopper) -> None:
             begin = nb_man.cell_start
 
             def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
-                stopper.refuse_more()
+                if cell.cell_type == "code":  # papermill can tell of no other that it failed
+                    way.stopper.refuse_more()
                 heading = _heading(nb_man.nb.cells, cell)
                 if heading:
-                    told(heading)
+                    way.told(heading)
                 begin(cell, cell_index, **more)
 
             nb_man.cell_start = cell_start
             super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
 
     papermill_engines.register("rollback", Engine)
-    papermill_io.register(_SCHEME, _WholeFiles())
+    papermill_io.register(SCHEME, way.saver)
 
 
 def _heading(cells: list[Any], cell: Any) -> str:
@@ -219,28 +244,6 @@ def _heading(cells: list[Any], cell: Any) -> str:
     if above is None or above.cell_type != "markdown" or not above.source.startswith("### "):
         return ""
     return str(above.source).splitlines()[0].removeprefix("### ")
-
-
-class _WholeFiles:
-    """Saves a notebook by writing beside it and renaming: a crash leaves the old one or the new one."""
-
-    def read(self, path: str) -> str:
-        return Path(path.removeprefix(_SCHEME)).read_text(encoding="utf-8")
-
-    def write(self, text: str, path: str) -> None:
-        place = Path(path.removeprefix(_SCHEME))
-        beside = place.with_name(f".{place.name}.part")
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(place)
-
-    def listdir(self, path: str) -> list[str]:
-        return [str(found) for found in Path(path.removeprefix(_SCHEME)).iterdir()]
-
-    def pretty_path(self, path: str) -> str:
-        return path.removeprefix(_SCHEME)
 
 
 def _attach(folder: Path, copy: Path, told: Callable[[str], None]) -> Path | None:

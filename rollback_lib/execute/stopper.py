@@ -41,18 +41,9 @@ class Stopper:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def manager_class(self) -> type[Any]:
-        """Return the class of kernel manager by which the kernel's process becomes known here."""
-        from jupyter_client.manager import AsyncKernelManager
-
-        stopper = self
-
-        class Manager(AsyncKernelManager):
-            def __init__(self, *args: Any, **named: Any) -> None:
-                super().__init__(*args, **named)
-                stopper._manager = self
-
-        return Manager
+    def follow(self, manager: Any) -> None:
+        """Make the kernel's process known here, by its manager."""
+        self._manager = manager
 
     def refuse_more(self) -> None:
         """Let no further cell begin once a signal has come.

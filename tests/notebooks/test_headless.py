@@ -18,6 +18,9 @@ from rollback_lib.evidence.record import verify_record
 from rollback_lib.simulator import Serving, WorldSpec, serve
 
 
+NO_TRAFFIC = {"min_requests": 100_000, "verify_deadline_s": 5}  # more than there is: the error rate has no data
+
+
 @pytest.fixture
 def company() -> Iterator[Serving]:
     with serve(WorldSpec(history_s=1800, traffic_rps=20)) as serving:
@@ -61,6 +64,14 @@ def child(company: Serving, *command: str) -> subprocess.CompletedProcess[str]:
         pytest.param({}, 0, "verified", True, id="verified"),
         pytest.param({"severity": "P2", "criterion": ""}, 3, "refused", False, id="refused"),
         pytest.param({"deployment": "dpl_nobody"}, 1, "failed", False, id="failed"),
+        pytest.param({"policy": NO_TRAFFIC}, 4, "completed_unverified", True, id="unverified"),
+        pytest.param(
+            {"policy": NO_TRAFFIC | {"unverified_is_success": True}},
+            4,
+            "completed_unverified",
+            True,
+            id="unverified, policy lenient",
+        ),
         pytest.param({"dry_rnu": True}, 2, None, False, id="misspelt"),
         pytest.param({"dry_run": "no"}, 2, None, False, id="flag as text"),
     ],
@@ -94,3 +105,5 @@ def test_run_command_tells_the_outcome_by_its_exit_code(
     if outcome:
         assert verify_record(Path(result["folder"])).notebook == "attached"
     assert "Traceback" not in done.stdout + done.stderr
+    if outcome == "verified":
+        assert done.stderr == ""
