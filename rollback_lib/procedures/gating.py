@@ -7,17 +7,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from rollback_lib.consent.approvals import SlackApprovals
 from rollback_lib.consent.gates import Ask, Gate
 from rollback_lib.consent.policy import Demand, demand
-from rollback_lib.consent.signed import SignedApprovals
-from rollback_lib.consent.spoken import SpokenApprovals
-from rollback_lib.consent.ways import Ways
 from rollback_lib.errors import GateClosed
 from rollback_lib.parameters import load_contacts
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Notice
+
+if TYPE_CHECKING:  # a rollback that needs no approval does not wait for these to be loaded
+    from rollback_lib.consent.approvals import SlackApprovals
+    from rollback_lib.consent.signed import SignedApprovals
+    from rollback_lib.consent.spoken import SpokenApprovals
+    from rollback_lib.consent.ways import Ways
 
 __all__ = ["GateKeeper"]
 
@@ -87,10 +90,13 @@ class GateKeeper:
             (line for line in self.session.journal.find("effect.intent") if line.data["gate"] == gate_id),
             None,
         )
-        if intent is not None:
+        asked = self.session.journal.last("approval.requested") is not None
+        if intent is not None and asked:
             self._slack(()).mark_used(intent.data["digest"], intent.data["name"])
 
     def _ways(self, roles: tuple[str, ...]) -> Ways:
+        from rollback_lib.consent.ways import Ways
+
         session, order = self.session, self.session.resolved.policy.approval_ways
         interactive = session.parameters.mode == "interactive"
         return Ways(
@@ -105,6 +111,8 @@ class GateKeeper:
         )
 
     def _slack(self, order: tuple[str, ...]) -> SlackApprovals:
+        from rollback_lib.consent.approvals import SlackApprovals
+
         session = self.session
         by_signature = f"\nOr sign it: `rollback approve {{digest}} -e {session.parameters.environment}`"
         return SlackApprovals(
@@ -119,6 +127,8 @@ class GateKeeper:
         )
 
     def _signed(self, roles: tuple[str, ...]) -> SignedApprovals:
+        from rollback_lib.consent.signed import SignedApprovals
+
         session, resolved = self.session, self.session.resolved
         return SignedApprovals(
             store=session.store,
@@ -134,6 +144,8 @@ class GateKeeper:
         )
 
     def _spoken(self) -> SpokenApprovals:
+        from rollback_lib.consent.spoken import SpokenApprovals
+
         session = self.session
         return SpokenApprovals(
             session.journal,

@@ -16,12 +16,13 @@ from IPython.display import DisplayHandle, display
 
 from rollback_lib.consent.gates import Gate
 from rollback_lib.consent.plain import visible
-from rollback_lib.consent.spoken import SpokenApprovals
 from rollback_lib.errors import RollbackError
 from rollback_lib.procedures.shown import Notice
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
+
+    from rollback_lib.consent.spoken import SpokenApprovals
 
 __all__ = ["gate_panel", "gate_text", "review_tick"]
 
