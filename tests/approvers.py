@@ -50,13 +50,13 @@ TTL_S = 3600.0
 
 
 @functools.cache
-def _keys() -> Path:
-    return Path(tempfile.mkdtemp(prefix="test-keys-"))
+def _keys() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="test-keys-")  # kept, and so ended with the process
 
 
 def key_of(name: str) -> Path:
     """Give somebody's private key's file; made when it is first asked for."""
-    place = _keys() / name
+    place = Path(_keys().name) / name
     if not place.exists():
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(place)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
