@@ -201,6 +201,23 @@ def test_torn_end_set_aside_before_a_second_cut_is_kept_twice(folder: Path, jour
     assert (folder / again.lines[-1].data["kept_in"]).read_bytes() == b"half"
 
 
+def test_line_is_synced_before_append_returns(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written and not synced is lost with the power: each line is synced once it stands in the file whole."""
+    synced: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        real(descriptor)
+
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", sync)
+    sizes = []
+    for number in range(2):
+        journal.append("note", data={"text": str(number)})
+        sizes.append(journal.path.stat().st_size)
+    assert synced == sizes
+
+
 def test_disk_full_leaves_no_half_line(folder: Path) -> None:
     """A line that does not fit raises JournalError and is cut off again; the one after it, once there is room, is whole."""
     code = """
