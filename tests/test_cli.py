@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 from conftest import FakeClock
+from parameters_project import configured
 from rehearsal import Rehearsal
 from repository import ROOT
 from typer.main import get_command
 
 from rollback_lib.cli import app
+from rollback_lib.parameters import load_contacts
 from rollback_lib.simulator import DEFAULT_PORTS
 
 
@@ -121,6 +123,18 @@ def test_log_status_verify_and_report_of_a_run(
     asked = rollback(company.home, "status", "--phones")
     assert asked.returncode == 0
     assert run.session.resolved.contacts.holders("cto")[0].phone in asked.stdout
+
+
+def test_phones_are_those_of_the_environment_asked_for(tmp_path: Path) -> None:
+    """In production the made-up people of the drill are nobody to ring."""
+    home = configured(tmp_path)
+    drill, production = (load_contacts(home, name).holders("cto")[0] for name in ("drill", "production"))
+    for environment, asked, other in (("drill", drill, production), ("production", production, drill)):
+        done = rollback(home, "status", "--phones", "-e", environment)
+        assert f"Who approves in {environment.upper()}" in done.stdout
+        assert ("made-up" in done.stdout) is (environment == "drill")
+        assert asked.phone in done.stdout
+        assert other.phone not in done.stdout
 
 
 def test_runs_are_found_where_the_parameters_keep_them(

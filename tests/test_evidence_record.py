@@ -439,11 +439,13 @@ def test_journal_nested_beyond_telling_is_named(folder: Path) -> None:
     for _ in range(600):
         nested = {"a": nested}
     first, *rest = read_journal(folder / FILE_NAME).lines
-    forged = replace(first, data=first.data | {"parameters": nested})
-    (folder / FILE_NAME).write_bytes(chained_anew([forged, *rest]))
-    assert read_journal(folder / FILE_NAME).defect is None
+    body = json.loads(first.text())
+    body["data"]["parameters"] = nested
+    forged = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    lines = [forged, *(line.text().encode() for line in rest), b""]
+    (folder / FILE_NAME).write_bytes(b"\n".join(lines))
     reasons = [problem.reason for problem in verify_record(folder).problems]
-    assert "or the record is nested too deeply to be told" in reasons
+    assert any("line 1" in reason and "nested too deeply" in reason for reason in reasons), reasons
 
 
 def test_outcome_edited_to_verified_is_caught(waiting: Story) -> None:
@@ -469,6 +471,17 @@ def test_verified_with_a_required_check_not_passed_is_caught(tmp_path: Path) -> 
     write_record(story.folder, provisional=False)
     assert verify_record(story.folder).problems == (
         Problem(FILE_NAME, "the outcome is verified, but P1.C3 is unknown"),
+    )
+
+
+def test_verified_beside_a_skipped_step_is_caught(tmp_path: Path) -> None:
+    """What was left out cannot be verified, whatever the checks say."""
+    story = Story(tmp_path / RUN).opened().check("P1.C2")
+    story.write("step.skipped", "P1.S5", reason="in a hurry")
+    story.closed()
+    write_record(story.folder, provisional=False)
+    assert verify_record(story.folder).problems == (
+        Problem(FILE_NAME, "the outcome is verified, but P1.S5 was skipped"),
     )
 
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from journals import RUN, FakeClock, Story, whole_story
+from journals import LOG_COLUMNS, RUN, FakeClock, Story, whole_story
 
 from rollback_lib.errors import JournalError
 from rollback_lib.evidence.account import account_of
@@ -148,6 +148,38 @@ def test_cut_off_effect_is_shown_as_open(story: Story) -> None:
     assert "none on record" in text
     assert "started, not ended" in text
     assert "How to undo roll back to dpl_1" in text
+
+
+def test_change_that_was_only_accepted_is_not_called_done(story: Story) -> None:
+    """Recovered while its job was pending: accepted, is said; what came of it stands with the checks."""
+    story.gate_shown().gate_opened().effect("unclear")
+    story.write(
+        "effect.done", "P1.S4", name="roll production back to dpl_2", seen="running", detail="job pending"
+    )
+    text = page_of(story).text
+    assert "Ended as accepted; the checks below say what came of it" in text
+    assert "Ended as done" not in text
+
+
+def test_step_that_was_not_let_through_is_refused_not_failed(story: Story) -> None:
+    """A closed gate is no failure of the step."""
+    story.write("step.started", "P1.S4", title="Promote to Production")
+    story.write("step.failed", "P1.S4", error="GateClosed", happened="no approval yet")
+    text = page_of(story).text
+    assert "Promote to Production P1.S4 no approval yet refused" in text
+
+
+def test_row_of_the_log_is_in_the_plans_order_and_names_people(tmp_path: Path) -> None:
+    """The journal keeps mappings by alphabet, and the operator by key: the page has the plan's columns and the name."""
+    columns = [*LOG_COLUMNS]
+    story = Story(tmp_path / RUN).opened(operator="ana", operator_name="Ana Operator", log_columns=columns)
+    story.write("run.continued", mode="headless", operator="lee", operator_name="Lee Lead", filled={})
+    text = page_of(story.check("P1.C2").closed()).text
+    row = text.partition("Row of the rollback log")[2]
+    places = [row.index(f" {column} ") for column in (*columns, "Outcome")]
+    assert places == sorted(places)
+    assert "Operator Ana Operator" in text
+    assert "by Lee Lead" in text
 
 
 def test_failed_step_and_message_say_why(story: Story) -> None:

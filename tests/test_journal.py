@@ -121,6 +121,12 @@ def change_third(text: bytes, other: bytes) -> Callable[[list[bytes]], list[byte
         pytest.param(
             lambda lines: [*lines[:2], b"[" * 100_000 + b"\n"], 3, "nested too deeply", id="nested deeply"
         ),
+        pytest.param(
+            change_third(b'"data":{', b'"data":{"x":' + b"[" * 64 + b"]" * 64 + b","),
+            3,
+            "nested too deeply",
+            id="nested a level too deeply",
+        ),
         pytest.param(lambda lines: [lines[0], lines[2]], 2, "does not follow", id="line missing"),
         pytest.param(lambda lines: lines[1:], 1, "does not follow", id="first line missing"),
         pytest.param(

@@ -114,6 +114,9 @@ def test_a_path_prefix_of_the_app_is_kept():
         ("app__pages", [{"path": "/a", "marker": "", "flow": "User login"}]),
         ("app__pages", [{"path": "/a", "marker": "A"}]),
         ("app__preview", "https://app.vercel.app"),
+        ("app__preview_suffix", "vercel.app"),  # evilvercel.app ends so too
+        ("app__preview_suffix", ".app"),
+        ("app__preview_suffix", ""),
         ("archive", ""),
         ("archive", "ftp://host/x"),
         ("backups", " "),

@@ -10,6 +10,7 @@ import pytest
 from conftest import FakeClock
 from rehearsal import Rehearsal
 
+from rollback_lib.clock import to_iso
 from rollback_lib.errors import (
     BadParameters,
     CheckFailed,
@@ -185,6 +186,27 @@ def test_run_all_again_after_a_restart_sends_nothing_twice(company: Rehearsal):
     assert len(company.sent("chat.postMessage", "slack")) == len(
         {line.data["name"] for line in company.lines(again) if line.event == "prepare.sending"}
     )
+
+
+def test_finished_step_run_again_says_that_it_is_from_the_record(
+    company: Rehearsal, monkeypatch: pytest.MonkeyPatch
+):
+    """A cell whose result is an hour old is not taken for a fresh look."""
+    shown: list[object] = []
+    monkeypatch.setattr("rollback_lib.procedures.base.show", shown.append)
+    rollback = company.open()
+    rollback.access_dashboard()
+    done_at = company.clock.now()
+    company.clock.advance(3600)
+    shown.clear()
+    sent = len(company.world.ledger.entries())
+    rollback.access_dashboard()
+    (notice,) = shown
+    assert (
+        f"P1.S1 was done at {to_iso(done_at)}: this is what was seen then; nothing was asked again"
+        in repr(notice)
+    )
+    assert len(company.world.ledger.entries()) == sent
 
 
 def test_other_parameters_are_refused_but_empty_ones_may_be_filled_in(company: Rehearsal):

@@ -94,6 +94,14 @@ def test_deployment_is_read_on_its_own_address_with_the_secret(template, address
     assert "x-vercel-protection-bypass" not in platform.last.headers
 
 
+@pytest.mark.parametrize("host", ["web-abc123.evilvercel.app", "web.vercel.app.evil.com", "evil.com"])
+def test_host_of_another_end_gets_no_secret(host):
+    """Only hosts that end in the platform's own suffix, its dot included, are shown the bypass."""
+    app, platform = client(ok())
+    app.health(host)
+    assert "x-vercel-protection-bypass" not in platform.last.headers
+
+
 def test_deployment_without_secret_is_read_without_it():
     """The secret is optional."""
     app, platform = client(ok(), bypass=None)

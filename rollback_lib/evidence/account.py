@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from rollback_lib.errors import JournalError
@@ -34,6 +34,7 @@ __all__ = [
 
 CLOSED, PROVISIONAL = "run.closed", "run.provisional"
 REMARKED = ("warning", "note", "journal.torn", "run.interrupted", "run.aborted")
+REFUSALS = ("GateClosed", "NotApproved")  # errors of a step that was not let through
 EFFECT_BEGUN = ("effect.intent", "effect.sending")
 
 
@@ -52,9 +53,15 @@ class RunFacts:
     reason: str
     impact: str
     operator: str
+    operator_name: str
     dry_run: bool
     fingerprint: str
     opened_at: str
+
+    @property
+    def by(self) -> str:
+        """Name the operator as people do; an old run knows only how the parameters spell them."""
+        return self.operator_name or self.operator
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Session:
 
     at: str
     mode: str
-    operator: str
+    operator: str  # by name, where the run has it
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class StepTaken:
 
     step: str
     title: str
-    status: str  # started (cut off), done, failed, skipped, interrupted
+    status: str  # started (cut off), done, failed, refused (by a gate), skipped, interrupted
     started_at: str  # of its last try
     ended_at: str
     seconds: float | None
@@ -156,7 +163,7 @@ def account_of(lines: Sequence[Line]) -> Account:
     opened = lines[0].data
     return Account(
         run=_facts(lines[0]),
-        outcome=ending_of(reversed(lines)),
+        outcome=_in_order(ending_of(reversed(lines)), texts(opened, "log_columns")),
         plan_version=text(opened, "plan_version"),
         parameters=mapping(opened, "parameters"),
         versions={str(name): str(version) for name, version in mapping(opened, "versions").items()},
@@ -203,6 +210,13 @@ def _said(line: Line) -> Ending:
     )
 
 
+def _in_order(ending: Ending, columns: Sequence[str]) -> Ending:
+    """Put the row of the log into the order of the plan's columns; what the plan does not name comes after."""
+    known = [name for name in columns if name in ending.log]
+    others = [name for name in ending.log if name not in columns]
+    return replace(ending, log={name: ending.log[name] for name in (*known, *others)})
+
+
 def _facts(opened: Line) -> RunFacts:
     data = opened.data
     said = [field.name for field in fields(RunFacts) if field.type == "str"]
@@ -214,7 +228,9 @@ def _facts(opened: Line) -> RunFacts:
 
 
 def _session(line: Line) -> Session:
-    return Session(line.at, text(line.data, "mode"), text(line.data, "operator"))
+    return Session(
+        line.at, text(line.data, "mode"), text(line.data, "operator_name") or text(line.data, "operator")
+    )
 
 
 def _steps(lines: Sequence[Line]) -> tuple[StepTaken, ...]:
@@ -235,6 +251,8 @@ def _step_after(before: StepTaken | None, line: Line, what: str) -> StepTaken:
         return StepTaken(str(line.step), title, what, line.at, "", None, tries + 1, "")
     began = before.started_at if before is not None else ""
     detail = next((text(data, key) for key in ("happened", "reason", "error") if data.get(key)), "")
+    if what == "failed" and text(data, "error") in REFUSALS:
+        what = "refused"
     return StepTaken(str(line.step), title, what, began, line.at, number(data, "seconds"), tries, detail)
 
 

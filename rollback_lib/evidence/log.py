@@ -86,5 +86,5 @@ def _from_opening(account: Account) -> dict[str, str]:
         "Date": run.opened_at[:10],
         "Environment": run.environment,
         "Reason": run.reason,
-        "Deployed By": run.operator,
+        "Deployed By": run.by,
     }

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollback_lib.errors import JournalError
 from rollback_lib.evidence.account import Account, StepTaken, account_of
+from rollback_lib.evidence.changes import Change
 from rollback_lib.evidence.files import RECORD_NAME, REPORT_NAME, write_whole
 from rollback_lib.evidence.verification import read_record
 from rollback_lib.journal import FILE_NAME, Reading, read_journal
@@ -74,7 +75,12 @@ BANNERS = {
         "unknown", "?", "Unknown: a person must look", "Nobody can say from this journal how it ended."
     ),
 }
-STEP_TONES = {"done": "good", "failed": "bad", "skipped": "care"}  # started, interrupted: unknown
+STEP_TONES = {
+    "done": "good",
+    "failed": "bad",
+    "refused": "care",
+    "skipped": "care",
+}  # started, interrupted: unknown
 
 
 def render_report(folder: Path) -> Path:
@@ -192,6 +198,15 @@ def _plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _ended(change: Change) -> str:
+    """Say how a change ended; one that the platform has only taken on is not called done."""
+    if change.end == "open":
+        return "open: nothing says what became of it"
+    if change.end == "done" and change.detail.get("seen") == "running":
+        return "accepted; the checks below say what came of it"
+    return change.end
+
+
 def _words(text: str) -> str:
     return text.replace("_", " ")
 
@@ -206,6 +221,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "until": _between,
     "plain": _plain,
     "words": _words,
+    "ended": _ended,
     "is_link": _is_link,
     "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
 }

@@ -32,6 +32,7 @@ FILE_NAME = "journal.jsonl"
 LOCK_NAME = ".lock"
 VERSION = 1
 GENESIS = "0" * 64
+DEEPEST = 64  # levels of nesting in a line; no Python's own limit, which differs, decides what is a journal
 _FIELD_TYPES = {
     "seq": int,
     "at": str,
@@ -90,6 +91,8 @@ class Line:
             raw = json.loads(text)
         except RecursionError as exc:
             raise ValueError("nested too deeply") from exc
+        if _deeper_than(DEEPEST, raw):
+            raise ValueError("nested too deeply")
         if not isinstance(raw, dict) or raw.pop("v", None) != VERSION:
             raise ValueError(f"not a journal line of version {VERSION}")
         kinds = {name: type(value) for name, value in raw.items()}
@@ -163,8 +166,29 @@ def _refuse(text: bytes, lines: list[Line]) -> str | None:
     return reason
 
 
+def _deeper_than(levels: int, value: Any) -> bool:
+    """Say whether lists and mappings are nested deeper than so many levels; does not recurse itself."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels + 1):
+        level = [
+            item
+            for holder in level
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def canonical(body: dict[str, Any]) -> str:
-    """Write a line's content the one way in which it is hashed and stored."""
+    """Write a line's content the one way in which it is hashed and stored.
+
+    Raises:
+        ValueError: Nested so deeply that no reader would take it.
+    """
+    if _deeper_than(DEEPEST, body):
+        raise ValueError("a line of the journal is nested too deeply")
     return json.dumps(body, sort_keys=True, separators=(",", ":"))
 
 

@@ -125,9 +125,8 @@ def _open_journal(identity: Identity, number: int, resolved: Resolved, plan: Pla
     else:
         filled = _refuse_other_parameters(journal, resolved)
         _refuse_other_plan(journal, plan)
-        journal.append(
-            "run.continued", data={"mode": parameters.mode, "operator": parameters.operator, "filled": filled}
-        )
+        by = {"operator": parameters.operator, "operator_name": resolved.operator.name}
+        journal.append("run.continued", data={"mode": parameters.mode, **by, "filled": filled})
     handover = os.environ.get(HANDOVER_VARIABLE)
     if handover:
         Path(handover).write_text(str(identity.folder), encoding="utf-8")
@@ -143,6 +142,8 @@ def _opening(number: int, resolved: Resolved, plan: Plan, incident: str, run: st
         "title": plan.procedure(number).title,
         "incident": incident,
         "run": run,
+        "operator_name": resolved.operator.name,
+        "log_columns": list(plan.log_columns),  # a mapping in a journal has no order of its own
         "parameters": resolved.public(),
         "fingerprint": resolved.fingerprint(),
         "versions": _versions(),
