@@ -77,7 +77,7 @@ def _ours(serving: Serving, folder: Path, taken: Taken) -> None:
     began = _run(
         serving,
         [*command, "--world", "given", "-f", str(given), "--result", str(result)],
-        {**os.environ, **serving.secrets, "ROLLBACK_HOME": str(ROOT)},
+        {**os.environ, **serving.variables, "ROLLBACK_HOME": str(ROOT)},
     )
     arrived = _arrival(serving)
     taken.until_post.append(arrived - began)

@@ -96,7 +96,7 @@ def _parameters(serving: Serving, scratch: Path) -> dict[str, Any]:
 def _once(serving: Serving, command: list[str]) -> tuple[float, float]:
     """Run a command against a renewed world; return its seconds and its largest process in MB."""
     serving.reset()
-    environment = {**os.environ, **serving.secrets, "ROLLBACK_HOME": str(ROOT)}
+    environment = {**os.environ, **serving.variables, "ROLLBACK_HOME": str(ROOT)}
     began = time.perf_counter()
     child = subprocess.Popen(  # noqa: S603 - our own command
         [sys.executable, *command],

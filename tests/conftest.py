@@ -86,9 +86,10 @@ def _no_retries() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rollback_lib.parameters.secrets import SECRET_NAMES
+    from rollback_lib.parameters.secrets import SECRET_NAMES, variable_of
 
-    for name in (*SECRET_NAMES, *_SETTINGS):
+    own = [variable_of("drill", name) for name in (*SECRET_NAMES, "ROLLBACK_SECRETS_FILE")]
+    for name in (*SECRET_NAMES, *own, *_SETTINGS):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 

@@ -280,14 +280,14 @@ def test_papermills_own_cell_is_understood(home):
 def test_what_goes_to_the_journal_is_plain_and_complete(home):
     """Parameters stand by name beside the effective platform, policy and people."""
     public = opened(
-        home, {"reason": "errors", "dry_run": True}, environ={"VERCEL_TOKEN": "vcp_token"}
+        home, {"reason": "errors", "dry_run": True}, environ={"ROLLBACK_DRILL_VERCEL_TOKEN": "vcp_token"}
     ).public()
     assert json.loads(json.dumps(public)) == public
     assert set(VercelParameters.model_fields) < set(public)
     assert public["platform"]["vercel"]["project"] == "derrimut-platform"
     assert public["policy"]["min_requests"] == 50
     assert public["injected"] == ["dry_run", "reason"]
-    assert public["secrets"] == {"VERCEL_TOKEN": "environment variable VERCEL_TOKEN"}
+    assert public["secrets"] == {"VERCEL_TOKEN": "environment variable ROLLBACK_DRILL_VERCEL_TOKEN"}
     assert "vcp_token" not in json.dumps(public)
 
 

@@ -12,6 +12,7 @@ from parameters_project import VercelParameters, configured, opened, project, sn
 from rollback_lib.errors import BadParameters
 from rollback_lib.parameters import SECRET_NAMES, Secrets, resolve
 from rollback_lib.parameters.dotenv import parse
+from rollback_lib.parameters.secrets import variable_of
 
 TOKEN = "vcp_0123456789abcdefABCDEF"
 OTHER = "vcp_another_value_of_the_file"
@@ -43,19 +44,41 @@ def answering(*answers):
     return ask, asked
 
 
-def test_the_environment_variable_comes_first(home):
+@pytest.mark.parametrize(
+    ("environment", "variable"),
+    [("production", "VERCEL_TOKEN"), ("staging", "VERCEL_TOKEN"), ("drill", "ROLLBACK_DRILL_VERCEL_TOKEN")],
+)
+def test_the_environment_variable_comes_first(home, environment, variable):
     """A variable wins over the file, and both values are known to the redactor."""
-    write(home, f"VERCEL_TOKEN={OTHER}\n")
-    secrets = Secrets.open("drill", home, {"VERCEL_TOKEN": TOKEN}, None)
+    write(home, f"VERCEL_TOKEN={OTHER}\n", name=f".secrets/{environment}.env")
+    secrets = Secrets.open(environment, home, {variable: TOKEN}, None)
     assert secrets.get("VERCEL_TOKEN").get_secret_value() == TOKEN
-    assert secrets.source("VERCEL_TOKEN") == "environment variable VERCEL_TOKEN"
+    assert secrets.source("VERCEL_TOKEN") == f"environment variable {variable}"
     assert secrets.redactor.redact(f"{TOKEN} {OTHER}") == "[redacted] [redacted]"
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["with a file", "without"])
+def test_a_real_token_in_the_shell_is_never_used_in_a_drill(home, written):
+    """Whatever listens on this machine does not get it; nobody gets to see it either."""
+    if written:
+        write(home, f"VERCEL_TOKEN={OTHER}\n")
+    secrets = Secrets.open("drill", home, {"VERCEL_TOKEN": TOKEN}, None)
+    found = secrets.optional("VERCEL_TOKEN")
+    assert (found and found.get_secret_value()) == (OTHER if written else None)
+    assert secrets.redactor.redact(TOKEN) == "[redacted]"
+
+
+def test_a_drills_token_in_the_shell_is_never_used_in_production(home):
+    """Nor the other way round."""
+    secrets = Secrets.open("production", home, {"ROLLBACK_DRILL_VERCEL_TOKEN": TOKEN}, None)
+    assert secrets.optional("VERCEL_TOKEN") is None
+    assert secrets.redactor.redact(TOKEN) == "[redacted]"
 
 
 def test_an_empty_variable_leaves_the_file_its_turn(home):
     """An unset or blank variable does not hide the file's value."""
     write(home, f"VERCEL_TOKEN={OTHER}\n")
-    secrets = Secrets.open("drill", home, {"VERCEL_TOKEN": " "}, None)
+    secrets = Secrets.open("drill", home, {"ROLLBACK_DRILL_VERCEL_TOKEN": " "}, None)
     assert secrets.get("VERCEL_TOKEN").get_secret_value() == OTHER
     assert secrets.source("VERCEL_TOKEN") == "file .secrets/drill.env"
 
@@ -69,19 +92,25 @@ def test_each_environment_has_its_own_file(home):
 
 @pytest.mark.parametrize("named", ["keys/mine.env", "absolute"])
 def test_a_named_file_is_read_instead(home, tmp_path, named):
-    """ROLLBACK_SECRETS_FILE names another file; a relative one is under the project."""
+    """ROLLBACK_SECRETS_FILE names another file, in a drill another variable does; a relative one is under the project."""
     write(home, f"VERCEL_TOKEN={OTHER}\n")
     path = write(home if named != "absolute" else tmp_path, f"VERCEL_TOKEN={TOKEN}\n", name="keys/mine.env")
-    environ = {"ROLLBACK_SECRETS_FILE": str(path) if named == "absolute" else named}
-    secrets = Secrets.open("drill", home, environ, None)
-    assert secrets.get("VERCEL_TOKEN").get_secret_value() == TOKEN
-    assert secrets.source("VERCEL_TOKEN").endswith("mine.env")
+    where = str(path) if named == "absolute" else named
+    for environment, name in (
+        ("production", "ROLLBACK_SECRETS_FILE"),
+        ("drill", "ROLLBACK_DRILL_SECRETS_FILE"),
+    ):
+        secrets = Secrets.open(environment, home, {name: where}, None)
+        assert secrets.get("VERCEL_TOKEN").get_secret_value() == TOKEN
+        assert secrets.source("VERCEL_TOKEN").endswith("mine.env")
+    drill = Secrets.open("drill", home, {"ROLLBACK_SECRETS_FILE": where}, None)
+    assert drill.get("VERCEL_TOKEN").get_secret_value() == OTHER
 
 
 def test_a_named_file_that_is_missing_is_refused(home):
     """A wrong ROLLBACK_SECRETS_FILE is not passed over."""
     with pytest.raises(BadParameters, match=r"gone\.env cannot be read"):
-        Secrets.open("drill", home, {"ROLLBACK_SECRETS_FILE": "gone.env"}, None)
+        Secrets.open("production", home, {"ROLLBACK_SECRETS_FILE": "gone.env"}, None)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o700, 0o620, 0o606])
@@ -164,12 +193,15 @@ def test_an_interactive_run_prompts_for_what_it_needs(home):
     """Opening asks for the needed secrets only, before anything is sent."""
     ask, asked = answering(TOKEN)
     resolved = opened(
-        home, ask=ask, needs=("SENTRY_AUTH_TOKEN", "VERCEL_TOKEN"), environ={"SENTRY_AUTH_TOKEN": OTHER}
+        home,
+        ask=ask,
+        needs=("SENTRY_AUTH_TOKEN", "VERCEL_TOKEN"),
+        environ={"ROLLBACK_DRILL_SENTRY_AUTH_TOKEN": OTHER},
     )
     assert len(asked) == 1
     assert resolved.secrets.sources() == {
         "VERCEL_TOKEN": "typed at the prompt",
-        "SENTRY_AUTH_TOKEN": "environment variable SENTRY_AUTH_TOKEN",
+        "SENTRY_AUTH_TOKEN": "environment variable ROLLBACK_DRILL_SENTRY_AUTH_TOKEN",
     }
 
 
@@ -207,7 +239,7 @@ def test_production_without_its_secrets_is_refused_naming_all(home):
 @pytest.mark.parametrize("value", ["vcp_1", f"{TOKEN} x", f"{TOKEN}\nx", f"{TOKEN}\x00", "tökéntokentoken"])
 def test_a_value_that_cannot_be_sent_is_refused_when_used(home, value):
     """A cut or mangled token is told apart from a wrong one, without showing it, and only if it is needed."""
-    environ = {"GITHUB_TOKEN": value}
+    environ = {"ROLLBACK_DRILL_GITHUB_TOKEN": value}
     resolved = opened(home, environ=environ)
     for use in (resolved.secrets.get, resolved.secrets.optional):
         with pytest.raises(BadParameters, match=r"GITHUB_TOKEN \(environment variable") as refused:
@@ -313,15 +345,17 @@ def test_a_webhook_is_held_to_the_rule_of_all_addresses(tmp_path, environment, w
         "SENTRY_AUTH_TOKEN": "sntryu_0123456789",
         "SLACK_BOT_TOKEN": "xoxb-2718281828",
     }
+    named = {variable_of(environment, name): value for name, value in tokens.items()}
+    variable = variable_of(environment, "SLACK_WEBHOOK_URL")
     with pytest.raises(BadParameters, match=says) as caught:
         resolve(
             {"environment": environment, "operator": next(iter(opened_people(tmp_path, environment)))},
             VercelParameters,
             cells=(),
             home=tmp_path / "project",
-            environ={**tokens, "SLACK_WEBHOOK_URL": webhook},
+            environ={**named, variable: webhook},
         )
-    assert "SLACK_WEBHOOK_URL (environment variable SLACK_WEBHOOK_URL)" in caught.value.happened
+    assert f"SLACK_WEBHOOK_URL (environment variable {variable})" in caught.value.happened
     assert "2718281828" not in str(caught.value)
 
 

@@ -121,10 +121,9 @@ def test_secrets_are_told_by_their_place_alone(sound: Consultation) -> None:
     """From the environment, else from the file; the value nowhere."""
     status, seen, _ = sound.told("Secrets", "file")
     assert (status, seen) == ("ok", ".secrets/drill.env, mode 0600")
-    environ = {"VERCEL_TOKEN": sound.environ["VERCEL_TOKEN"]}
-    assert (
-        sound.told("Secrets", "VERCEL_TOKEN", environ=environ)[1] == "from environment variable VERCEL_TOKEN"
-    )
+    environ = {"ROLLBACK_DRILL_VERCEL_TOKEN": sound.environ["VERCEL_TOKEN"]}
+    told = sound.told("Secrets", "VERCEL_TOKEN", environ=environ)
+    assert told[1] == "from environment variable ROLLBACK_DRILL_VERCEL_TOKEN"
     for name in SECRETS:
         status, seen, todo = sound.told("Secrets", name)
         assert (status, seen, todo) == ("ok", "from file .secrets/drill.env", "")

@@ -371,9 +371,9 @@ def test_promote_moves_production_and_leaves_auto_assign_on(company: Rehearsal):
 
 def test_token_refused_says_where_it_came_from(company: Rehearsal, monkeypatch: pytest.MonkeyPatch):
     """A wrong token is an error that names its source, never the token."""
-    monkeypatch.setenv("VERCEL_TOKEN", "vck_wrong_token_0123456789")
+    monkeypatch.setenv("ROLLBACK_DRILL_VERCEL_TOKEN", "vck_wrong_token_0123456789")
     rollback = company.open()
-    with pytest.raises(Unreachable, match="environment variable VERCEL_TOKEN") as caught:
+    with pytest.raises(Unreachable, match="environment variable ROLLBACK_DRILL_VERCEL_TOKEN") as caught:
         rollback.access_dashboard()
     assert "vck_wrong" not in str(caught.value)
 

@@ -112,7 +112,7 @@ def test_nothing_heavy_is_loaded_before_production_moves(tmp_path):
         given = {**drill, "platform": {**serving.platform, **own}, "policy": {}}
         child = subprocess.run(
             [sys.executable, "-c", UNTIL_THE_EFFECT, json.dumps(given)],
-            env={**os.environ, **serving.secrets, "ROLLBACK_HOME": str(ROOT)},
+            env={**os.environ, **serving.variables, "ROLLBACK_HOME": str(ROOT)},
             cwd=tmp_path,
             capture_output=True,
             text=True,

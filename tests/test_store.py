@@ -140,7 +140,7 @@ def test_store_of_an_environment_is_the_one_its_platform_names(tmp_path: Path) -
         }
     }
     keys = {"STORE_ACCESS_KEY_ID": "key-2718281828", "STORE_SECRET_ACCESS_KEY": "secret-2718281828"}
-    found = opened(home, bucket, environ=keys)
+    found = opened(home, bucket, environ={f"ROLLBACK_DRILL_{name}": key for name, key in keys.items()})
     assert open_store(found.platform, home, found.secrets).location == "s3://state"
     with pytest.raises(BadParameters, match="STORE_ACCESS_KEY_ID"):
         open_store(found.platform, home, opened(home).secrets)

@@ -65,7 +65,7 @@ def run(  # noqa: PLR0917 - typer makes options of them
     with _world(environment, world) as serving:
         if serving is not None:
             injected["platform"] = {**serving.platform, **injected.get("platform", {})}
-            os.environ.update(serving.secrets)
+            os.environ.update(serving.variables)
         code = carry_out(home, notebook, injected, output, result)
     raise typer.Exit(code)
 

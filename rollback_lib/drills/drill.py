@@ -1,6 +1,6 @@
 """Running scenarios: a fresh world each, the notebook headless in a process of its own, the outcome held against the expected.
 
-- The world's addresses go in as the notebook's `platform`, its tokens as environment variables of the child only.
+- The world's addresses go in as the notebook's `platform`, its tokens as environment variables of the child only, under the names that drills have.
 - What a run claims and what the world shows must both be as expected, and the oracle must find nothing broken.
 """
 
@@ -145,7 +145,7 @@ def _run_child(
         "--result",
         str(report),
     ]
-    environment = {**os.environ, **serving.secrets, "ROLLBACK_HOME": str(home)}
+    environment = {**os.environ, **serving.variables, "ROLLBACK_HOME": str(home)}
     return subprocess.run(  # noqa: S603 - our own command
         command,
         capture_output=True,

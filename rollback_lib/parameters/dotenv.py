@@ -39,7 +39,7 @@ def read_private(path: Path, shown: str) -> dict[str, str]:
         raise BadParameters(
             f"The secrets file {shown} cannot be read: {exc.strerror}.",
             UNTOUCHED,
-            "Create it (chmod 600), or unset ROLLBACK_SECRETS_FILE if that names the wrong file.",
+            "Create it (chmod 600), or correct the variable that names it (ROLLBACK_SECRETS_FILE, in a drill ROLLBACK_DRILL_SECRETS_FILE).",
         ) from exc
     return parse(text, shown)
 

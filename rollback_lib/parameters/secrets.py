@@ -1,6 +1,7 @@
 """Tokens and other secrets: from the environment, a private file or a prompt, and never shown.
 
 - Looked for in that order; a headless run never prompts.
+- A drill has variables of its own: a real token in somebody's shell is never sent to what listens on this machine.
 - The file is refused unless it is readable by its owner alone.
 - Every value is taught to the redactor before anybody gets it, also those that no one asks for.
 - A value is in no repr, no error and no pickle: each process resolves its own.
@@ -21,7 +22,7 @@ from rollback_lib.model import SHORTEST_SECRET, Redactor
 from rollback_lib.parameters.dotenv import read_private
 from rollback_lib.parameters.words import UNTOUCHED
 
-__all__ = ["SECRET_NAMES", "Secrets", "redactor_of", "secrets_file"]
+__all__ = ["SECRET_NAMES", "Secrets", "redactor_of", "secrets_file", "variable_of"]
 
 SECRET_NAMES = (
     "VERCEL_TOKEN",
@@ -35,6 +36,8 @@ SECRET_NAMES = (
     "STORE_ACCESS_KEY_ID",
     "STORE_SECRET_ACCESS_KEY",
 )
+DRILL_PREFIX = "ROLLBACK_DRILL_"
+_FILE_VARIABLE = "ROLLBACK_SECRETS_FILE"
 _SENDABLE = re.compile(r"[!-~]+")  # what can stand in a header: printable ASCII without the space
 
 
@@ -75,8 +78,10 @@ class Secrets:
         secrets = cls(environment, shown, ask=ask)
         if is_named or path.exists():
             secrets._learn_all(read_private(path, shown), f"file {shown}")
+        secrets.redactor.learn(_all_variables(environ))  # also those that are not this environment's
         for name in SECRET_NAMES:
-            secrets._learn(name, environ.get(name, ""), f"environment variable {name}")
+            variable = variable_of(environment, name)
+            secrets._learn(name, environ.get(variable, ""), f"environment variable {variable}")
         return secrets
 
     def get(self, name: str) -> SecretStr:
@@ -163,10 +168,17 @@ class Secrets:
 
     def _missing(self, names: list[str]) -> BadParameters:
         listed, example = ", ".join(names), names[0]
+        variable = variable_of(self.environment, example)
+        drill = self.environment == "drill"
+        begin = (
+            "Start the simulated company (rollback simulator), which writes its own; or set"
+            if drill
+            else "Set"
+        )
         return BadParameters(
             f"{self.environment} needs {listed}, and {'it is' if len(names) == 1 else 'they are'} not given.",
             UNTOUCHED,
-            f"Set the environment variable {example}, or write {example}=... into {self.file_shown} "
+            f"{begin} the environment variable {variable}, or write {example}=... into {self.file_shown} "
             f"(chmod 600), or open the notebook interactively and type it when asked.",
         )
 
@@ -174,13 +186,26 @@ class Secrets:
 def redactor_of(environ: Mapping[str, str]) -> Redactor:
     """Return a redactor that knows the environment variables' secrets, before any file is read."""
     redactor = Redactor()
-    redactor.learn(environ.get(name, "").strip() for name in SECRET_NAMES)
+    redactor.learn(_all_variables(environ))
     return redactor
 
 
+def variable_of(environment: str, name: str) -> str:
+    """Name the environment variable that gives a secret, or names its file, in an environment."""
+    return DRILL_PREFIX + name.removeprefix("ROLLBACK_") if environment == "drill" else name
+
+
+def _all_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return the values of all secrets in the environment variables, of drills and of the real environments."""
+    variables = [variable_of(kind, name) for kind in ("drill", "production") for name in SECRET_NAMES]
+    return [environ.get(variable, "").strip() for variable in variables]
+
+
 def secrets_file(environment: str, home: Path, environ: Mapping[str, str]) -> tuple[Path, bool]:
-    """Return the file's path, and whether `ROLLBACK_SECRETS_FILE` named it. A relative one is under home."""
-    named = environ.get("ROLLBACK_SECRETS_FILE", "").strip()
+    """Return the file's path, and whether a variable named it: `ROLLBACK_SECRETS_FILE`, in a drill
+    `ROLLBACK_DRILL_SECRETS_FILE`. A relative one is under home.
+    """
+    named = environ.get(variable_of(environment, _FILE_VARIABLE), "").strip()
     if named:
         return home / Path(named).expanduser(), True
     return home / ".secrets" / f"{environment}.env", False

@@ -34,6 +34,7 @@ from rollback_lib.simulator.world import World
 
 __all__ = ["DEFAULT_PORTS", "Ports", "Serving", "serve", "start"]
 
+_VARIABLE_PREFIX = "ROLLBACK_DRILL_"  # a real token in somebody's shell has none
 _NOTHING_RUNS = "No world is being served by this command."
 _STOP_S = 5.0  # for the thread to end; it takes a fraction of a second
 _SIGNING_POLL_S = 0.1  # how often those who sign look for requests
@@ -158,12 +159,17 @@ class Serving:
 
     @property
     def secrets(self) -> dict[str, str]:
-        """The world's credentials by the environment variable that the runbook reads each from."""
+        """The world's credentials by the name that the runbook has for each."""
         found = {token.name: token.value for token in self._world.spec.tokens if token.name.isupper()}
         if "SLACK_WEBHOOK_URL" in found:
             path = company.WEBHOOK_PATH.format(secret=found["SLACK_WEBHOOK_URL"])
             found["SLACK_WEBHOOK_URL"] = self.addresses["slack"] + path
         return found
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that hand the credentials to a run in a drill."""
+        return {f"{_VARIABLE_PREFIX}{name}": value for name, value in self.secrets.items()}
 
     def write_secrets(self, path: Path) -> None:
         """Write the credentials as `NAME=value` lines, readable by their owner alone."""

@@ -36,7 +36,7 @@ def runbook(world, folder: Path) -> subprocess.CompletedProcess[str]:
     command = ["run", "1_vercel_rollback", "-e", "drill", "--world", "given", "-f", str(file)]
     return subprocess.run(
         [sys.executable, "-m", "rollback_lib.cli", *command],
-        env={**os.environ, **world.serving.secrets, "ROLLBACK_HOME": str(ROOT)},
+        env={**os.environ, **world.serving.variables, "ROLLBACK_HOME": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

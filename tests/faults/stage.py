@@ -133,7 +133,7 @@ class Stage:
         own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return {
             **own,
-            **self.serving.secrets,
+            **self.serving.variables,
             "ROLLBACK_HOME": str(ROOT),
             "PYTHONPATH": path,
             **more,

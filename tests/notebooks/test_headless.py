@@ -33,7 +33,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def environment(company: Serving) -> dict[str, str]:
-    return {**os.environ, **company.secrets, "ROLLBACK_HOME": str(ROOT)}
+    return {**os.environ, **company.variables, "ROLLBACK_HOME": str(ROOT)}
 
 
 def parameters(company: Serving, archive: Path, **given) -> dict:

@@ -42,7 +42,7 @@ class Machine:
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "rollback_lib.cli", *words],
-            env={**os.environ, **self.company.secrets, "ROLLBACK_HOME": str(self.home)},
+            env={**os.environ, **self.company.variables, "ROLLBACK_HOME": str(self.home)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -28,7 +28,7 @@ class Company:
 
     def __init__(self, serving: Serving, folder: Path) -> None:
         self.serving, self.folder, self.archive = serving, folder, folder / "incidents"
-        self.environment = {**os.environ, **serving.secrets, "ROLLBACK_HOME": str(ROOT)}
+        self.environment = {**os.environ, **serving.variables, "ROLLBACK_HOME": str(ROOT)}
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "rollback_lib.cli", *words]
