@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from results import Result, read_results, write_result
 
+CRASHES = "test_crash_points.py::test_run_killed"  # the point says it all
 RESULTS, TREE, UNTIL = "TORTURE_RESULTS", "TORTURE_TREE", "TORTURE_UNTIL"
 
 
@@ -63,6 +64,6 @@ class Keeper:
     def _tell(self, test: str, why: str) -> None:
         seconds = round(self._took.pop(test), 2)
         write_result(Path(os.environ[RESULTS]), Result(os.environ[TREE], test, not why, seconds, why))
-        name = test.partition("::")[2]
+        name = test.partition("[")[2].rstrip("]") if CRASHES in test else test.rpartition("/")[2]
         sys.stdout.write(f"{self._over:5} {'FAILED' if why else 'passed'} {seconds:6.1f} s  {name}\n")
         sys.stdout.flush()
