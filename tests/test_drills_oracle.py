@@ -793,6 +793,22 @@ def test_attempt_that_never_left_takes_no_request_from_the_one_that_did(doctored
     assert not verdict.broken, str(verdict)
 
 
+WEBHOOK = {"service": "slack webhook", "path": "[redacted]"}
+
+
+def test_request_to_an_address_that_is_a_secret_is_known_by_its_body(doctored):
+    """A webhook is a service of its own to the journal, its whole path blanked; to the ledger only its last part is secret."""
+    doctor = doctored("P0")
+    for event in ("prepare.sending", "prepare.answered"):
+        doctor.edit(event, lambda data: data.update(WEBHOOK), name="message notice")
+    notice = next(line for line in doctor.lines if "message notice" in str(line["data"].get("name")))
+    posts = [entry for entry in doctor.entries if "chat.postMessage" in entry.path]
+    sent = next(entry for entry in posts if entry.body["text"] == notice["data"]["text"])
+    sent.path = "/services/T0DRILL/B0RUNBOOK/[SLACK_WEBHOOK_URL]"
+    verdict = judge(doctor.case)
+    assert not verdict.broken, str(verdict)
+
+
 def test_what_another_run_of_the_same_world_sent_is_not_held_against_this_one(doctored):
     """Two runs in one world: each is judged by its own lines, and the other's requests are told apart."""
     doctor = doctored("P0")

@@ -310,12 +310,22 @@ def told_of_stops(lines: tuple[Line, ...]) -> int:
 
 
 def posts(here: Stage) -> Counter[str]:
-    """Count the bot's messages in the world, by name; what is no message of the thread by its kind."""
+    """Count the bot's messages in the world, by name; what is no message of the thread by its kind.
+
+    A webhook's message carries no name: it is known by the text that the journal has under it.
+    """
+    run = here.run_on_disk()
+    lines = lines_of(run.folder) if run is not None else ()
+    by_text = {
+        line.data["text"]: line.data["name"] for line in lines if "text" in line.data and "name" in line.data
+    }
     found: Counter[str] = Counter()
     for message in here.serving.world.slack.messages():
         if message.bot_id is not None:
             told = message.metadata or {}
-            name = told.get("event_payload", {}).get("message") or told.get("event_type", message.text)
+            name = told.get("event_payload", {}).get("message") or told.get("event_type")
+            name = name or by_text.get(message.text, message.text)
+            name = name.removeprefix("message ").removesuffix(" by webhook")
             found[name.partition(" ")[0] if name.startswith("failure ") else name] += 1
     return found
 
