@@ -10,130 +10,50 @@ import copy
 import functools
 import hashlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FakeClock
-from rehearsal import Rehearsal
+from scenes import play
 
 from rollback_lib.drills.oracle import Case
-from rollback_lib.errors import RollbackError
-from rollback_lib.procedures import VercelRollback
-from rollback_lib.simulator import Fault, World, WorldSpec
+from rollback_lib.simulator import World
 from rollback_lib.simulator.hosting import Effect
 from rollback_lib.simulator.ledger import Entry
-from rollback_lib.simulator.signing import SIGNERS_FILE, SigningDesk, signed_paper
-from rollback_lib.simulator.spec import Signer
 
 __all__ = ["Doctor", "honest"]
 
 Raw = dict[str, Any]
-ROLLBACK = {"service": "vercel", "method": "POST", "path": "*/rollback/*"}
-APPROVED = {"severity": "P1", "criterion": "P1.T3"}
-KINDS: dict[str, tuple[WorldSpec, Raw]] = {
-    "P0": (WorldSpec(), {}),
-    "P1": (WorldSpec(), APPROVED),
-    "refused": (WorldSpec(personas=()), APPROVED),
-    "dry": (WorldSpec(), {"dry_run": True}),
-    "retried": (WorldSpec(faults=(Fault(kind="reset_before", **ROLLBACK),)), {}),
-    "lost": (WorldSpec(faults=(Fault(kind="reset_after", **ROLLBACK),)), {}),
-    "denied": (WorldSpec(faults=(Fault(kind="deny", **ROLLBACK),)), {}),
-    "job failed": (WorldSpec(faults=(Fault(kind="job_failed", **ROLLBACK),)), {}),
-    "job stuck": (WorldSpec(faults=(Fault(kind="job_stuck", **ROLLBACK),)), {}),
-    "noticed": (WorldSpec(), {}),
-    "signed": (WorldSpec(personas=()), APPROVED),
-    "quiet": (WorldSpec(ingest_lag_s=3600), {}),
-}
+_SCRATCH = tempfile.TemporaryDirectory(prefix="honest-")  # of this process, gone at its end
 
 
 @functools.cache
-def honest(kind: str) -> tuple[World, Path, Path]:
-    """Run procedure 1 to its end, whatever that is; return the world, the run's folder and the project."""
-    spec, given = KINDS[kind]
-    company = Rehearsal(Path(tempfile.mkdtemp(prefix="honest-")), FakeClock(), spec)
-    if kind == "signed":
-        given = given | {"platform": {"signers": str(keys_of(company.home) / SIGNERS_FILE)}}
-    with _at_home(company.home):
-        rollback = company.open(**given)
-        with suppress(RollbackError):
-            rollback.access_dashboard()
-            rollback.go_to_deployments()
-            stable = rollback.identify_stable_deployment()
-            rollback.review(stable)
-            rollback.gate("P1.G1", stable)
-            if kind == "signed":
-                sign(company.home, "dee")
-                rollback.gate("P1.G1", stable)
-            moved = rollback.move_production(stable)
-            if kind == "noticed":
-                _live_for_long(rollback, company)
-            rollback.monitor(moved)
-            rollback.verify(stable)
-            rollback.close()
-        company.restart(rollback)
-    return company.world, rollback.folder, company.home
-
-
-def keys_of(home: Path) -> Path:
-    """Make the keys of the company's people, once."""
-    keys = home.parent / "keys"
-    SigningDesk((Signer(person="lee"), Signer(person="dee")), home / "state", keys)
-    return keys
-
-
-def sign(home: Path, person: str) -> Path:
-    """Let somebody sign the request that lies in the store; return the paper."""
-    (request,) = (home / "state").glob("approvals/drill/*/request.json")
-    raw = signed_paper(json.loads(request.read_bytes()), person, ["engineering_lead"], keys_of(home) / person)
-    paper = request.with_name(f"signed-{hashlib.sha256(raw).hexdigest()}.json")
-    paper.write_bytes(raw)
-    return paper
-
-
-def _live_for_long(rollback: VercelRollback, company: Rehearsal) -> None:
-    """Let the heart beat while minutes pass: the dead-man notice is scheduled and pushed ahead."""
-    assert rollback.dead_man is not None
-    for _ in range(3):
-        rollback.dead_man.beat()
-        company.clock.advance(300)
-
-
-@contextmanager
-def _at_home(home: Path) -> Iterator[None]:
-    before = os.environ.get("ROLLBACK_HOME")
-    os.environ["ROLLBACK_HOME"] = str(home)
-    try:
-        yield
-    finally:
-        os.environ.pop("ROLLBACK_HOME")
-        if before is not None:
-            os.environ["ROLLBACK_HOME"] = before
+def honest(scene: str) -> Case:
+    """Play a scene of `scenes`, once in this process; nobody may change what comes of it."""
+    return play(scene, Path(tempfile.mkdtemp(dir=_SCRATCH.name)))
 
 
 @dataclass
 class Doctor:
     """One honest run, to be falsified."""
 
-    kind: str
+    scene: str
     scratch: Path
     patch: pytest.MonkeyPatch
     case: Case = field(init=False)
 
     def __post_init__(self) -> None:
-        world, folder, home = honest(self.kind)
-        copied = self.scratch / folder.name
-        shutil.copytree(folder, copied)
-        signers = home.parent / "keys" / SIGNERS_FILE
-        state = self.scratch / "state"
-        shutil.copytree(home / "state", state) if (home / "state").exists() else state.mkdir()
-        self.case = Case(world, copied, home, state=state, signers=signers if signers.exists() else None)
+        case = honest(self.scene)
+        assert case.folder is not None
+        assert case.state is not None
+        copied = shutil.copytree(case.folder, self.scratch / case.folder.name)
+        state = shutil.copytree(case.state, self.scratch / "state")
+        self.case = replace(case, folder=copied, state=state)
+        world = case.world
         self.patch.setattr(world.ledger, "_entries", [replace(entry) for entry in world.ledger.entries()])
         self.patch.setattr(world.hosting, "effects", list(world.hosting.effects))
         self.patch.setattr(world.slack, "_messages", copy.deepcopy(world.slack._messages))

@@ -14,10 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from doctoring import KINDS, Doctor, digest, honest, keys_of
+from doctoring import Doctor, digest, honest
+from scenes import SCENES, keys_of
 
-from rollback_lib.drills.oracle import Case, judge
-from rollback_lib.simulator.signing import SIGNERS_FILE, signed_paper
+from rollback_lib.clock import from_ms, to_iso
+from rollback_lib.drills.oracle import judge
+from rollback_lib.simulator.signing import signed_paper
 from rollback_lib.simulator.slack_store import Draft
 
 Raw = dict[str, Any]
@@ -38,29 +40,14 @@ def later(text: str, seconds: float) -> str:
 # --- honest runs -----------------------------------------------------------------------------------------------------
 
 
-OUTCOMES = {
-    "P0": "verified",
-    "P1": "verified",
-    "signed": "verified",
-    "noticed": "verified",
-    "retried": "verified",
-    "lost": "verified",
-    "quiet": "completed_unverified",
-    "refused": "refused",
-    "dry": "refused",
-    "denied": "failed",
-    "job failed": "failed",
-    "job stuck": "unknown",
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_honest_run_is_held_everywhere(kind: str):
+@pytest.mark.parametrize("scene", SCENES)
+def test_honest_run_is_held_everywhere(scene: str):
     """Whatever its outcome, a run that tells the truth breaks nothing and leaves nothing unjudged."""
-    world, folder, home = honest(kind)
-    assert json.loads((folder / "record.json").read_text())["outcome"]["outcome"] == OUTCOMES[kind]
-    signers = home.parent / "keys" / SIGNERS_FILE if kind == "signed" else None
-    verdict = judge(Case(world, folder, home, state=home / "state", signers=signers))
+    case = honest(scene)
+    assert case.folder is not None
+    record = json.loads((case.folder / "record.json").read_text())
+    assert record["outcome"]["outcome"] == SCENES[scene].outcome
+    verdict = judge(case)
     assert verdict.summary == "10 held", str(verdict)
 
 
@@ -632,8 +619,8 @@ LIES: list[tuple[str, Callable[[Doctor], None], set[int]]] = [
     ("P0", gate_refused_last, {1, 10}),
     ("P0", effect_of_another_gate, {1, 10, 11}),
     ("P0", effect_called_harmless, {1}),
-    ("P0", applied_twice, {2}),
-    ("P0", sent_when_done, {2}),
+    ("P0", applied_twice, {2, 11}),
+    ("P0", sent_when_done, {2, 11}),
     ("retried", sent_again_without_a_look, {2}),
     ("P0", somebody_posts_in_silence, {1, 3}),
     ("P0", refused_effect_in_silence, {1, 3, 10}),
@@ -782,10 +769,13 @@ def test_attempt_that_never_left_takes_no_request_from_the_one_that_did(doctored
         for event in ("effect.intent", "effect.sending")
     )
     looked = {"name": intent["data"]["name"], "seen": "not happened", "detail": "production has not moved"}
+    place = doctor.entries.index(doctor.entry("/rollback/"))
+    look = next(entry for entry in reversed(doctor.entries[:place]) if entry.service == "vercel")
+    at = {"at": to_iso(from_ms(look.at_ms))}
     doctor.insert(
         "effect.intent",
-        intent,
-        sending,
+        intent | at,
+        sending | at,
         {"event": "effect.observed", "step": intent["step"], "data": looked},
         {"event": "effect.failed", "step": intent["step"], "data": looked},
     )

@@ -75,7 +75,8 @@ def _head_faults(bench: Bench, record: dict[str, Any]) -> Iterator[str]:
 def _went_on(bench: Bench, record: dict[str, Any]) -> bool:
     head = record.get("journal")
     seen = head.get("lines") if isinstance(head, dict) else None
-    unfinished = bench.case.killed or bench.told.word is None
+    word = bench.told.word
+    unfinished = bench.case.killed or word is None or (isinstance(seen, int) and word.seq <= seen)
     newer = seen != len(bench.told.lines) or bench.told.torn > 0
     return unfinished and record.get("provisional") is True and newer
 
