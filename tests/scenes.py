@@ -19,7 +19,6 @@ from conftest import FakeClock
 from rehearsal import Rehearsal
 
 from rollback_lib.drills.oracle import Case
-from rollback_lib.errors import RollbackError
 from rollback_lib.procedures import VercelRollback
 from rollback_lib.simulator import Broken, BrokenPage, Fault, WorldSpec
 from rollback_lib.simulator.signing import SIGNERS_FILE, SigningDesk, signed_paper
@@ -32,6 +31,9 @@ Hook = Callable[[Rehearsal, VercelRollback], None]
 ROLLBACK = {"service": "vercel", "method": "POST", "path": "*/rollback/*"}
 APPROVED = {"severity": "P1", "criterion": "P1.T3"}
 ALWAYS = {"from": 1}
+# What the digest of a request covers, and how it is spelled for that.
+COVERED = ("gate", "title", "environment", "requests", "effect", "state", "will_not_undo", "typed_wanted")
+CANONICAL: Raw = {"sort_keys": True, "separators": (",", ":")}
 
 
 class TickingClock(FakeClock):
@@ -107,13 +109,18 @@ def _dee_signs(company: Rehearsal, rollback: VercelRollback) -> None:
 
 def _signed_elsewhere(company: Rehearsal, rollback: VercelRollback) -> None:
     """Put beside the request what the deputy signed for another run."""
-    sign(company.home, "dee", run="P1-20261101-000000-aaaa")
+    sign(company.home, "dee", of_run="P1-20261101-000000-aaaa")
     rollback.gate("P1.G1", rollback.identify_stable_deployment())
 
 
 def _kernel_dies_with_the_answer(company: Rehearsal, _: VercelRollback) -> None:
     """Stop the session right when the platform has done what was asked."""
     company.transport.after["/rollback/"] = _die
+
+
+def _kernel_dies_with_the_request(company: Rehearsal, _: VercelRollback) -> None:
+    """Stop the session right when the request is about to leave."""
+    company.transport.before["/rollback/"] = _die
 
 
 def _die() -> None:
@@ -129,6 +136,12 @@ def _pin_moves_after_the_answer(company: Rehearsal, _: VercelRollback) -> None:
 
     company.transport.after["/rollback/"] = switch
 
+
+# So few that a window from before the rollback may well have none.
+FEW_ERRORS = WorldSpec(
+    baseline_error_rate=0,
+    broken=Broken(pages=(BrokenPage(path="*", share=0.02),), health_red=False),
+)
 
 SCENES: dict[str, Scene] = {
     "P0": Scene("verified"),
@@ -147,6 +160,7 @@ SCENES: dict[str, Scene] = {
     "retried": Scene("verified", fault("reset_before")),
     "lost": Scene("verified", fault("reset_after")),
     "cut off": Scene("verified", at_gate=_kernel_dies_with_the_answer),
+    "cut off before": Scene("verified", at_gate=_kernel_dies_with_the_request),
     "in doubt": Scene("unknown", fault("503"), at_gate=_pin_moves_after_the_answer),
     "denied": Scene("failed", fault("deny")),
     "job failed": Scene("failed", fault("job_failed")),
@@ -160,9 +174,7 @@ SCENES: dict[str, Scene] = {
         "failed", fault("html_body", service="app", method="GET", path="/membership", nth=ALWAYS)
     ),
     "quiet": Scene("completed_unverified", WorldSpec(ingest_lag_s=3600)),
-    "few errors": Scene(
-        "verified", WorldSpec(broken=Broken(pages=(BrokenPage(path="*", share=0.05),), health_red=False))
-    ),
+    "few errors": Scene("verified", FEW_ERRORS),
 }
 
 
@@ -196,7 +208,7 @@ def play(name: str, folder: Path) -> Case:
 
 
 def _all_cells(scene: Scene, company: Rehearsal, rollback: VercelRollback) -> None:
-    with suppress(RollbackError):
+    with suppress(Exception):  # whatever a cell raises, the notebook stops there
         rollback.access_dashboard()
         rollback.go_to_deployments()
         stable = rollback.identify_stable_deployment()
@@ -218,10 +230,14 @@ def keys_of(home: Path) -> Path:
     return keys
 
 
-def sign(home: Path, person: str, **changed: str) -> Path:
-    """Let somebody sign the request that lies in the store, or one that differs; return the paper beside it."""
+def sign(home: Path, person: str, of_run: str = "") -> Path:
+    """Let somebody sign the request that lies in the store, or the like of another run; return the paper beside it."""
     (place,) = (home / "state").glob("approvals/drill/*/request.json")
-    request = json.loads(place.read_bytes()) | changed
+    request = json.loads(place.read_bytes())
+    if of_run:
+        request |= {"run": of_run, "effect": request["effect"] | {"run": of_run}}
+        covered = json.dumps({"v": 1} | {name: request[name] for name in COVERED}, **CANONICAL)
+        request["digest"] = hashlib.sha256(covered.encode()).hexdigest()
     raw = signed_paper(request, person, ["engineering_lead"], keys_of(home) / person)
     paper = place.with_name(f"signed-{hashlib.sha256(raw).hexdigest()}.json")
     paper.write_bytes(raw)
