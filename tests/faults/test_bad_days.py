@@ -56,6 +56,7 @@ class Day:
     state: str = ""  # in the state
     next_step: str = ""  # in what to do next
     meanwhile: dict[str, Meanwhile] = field(default_factory=dict)  # right before a cell
+    within_s: float = 60.0  # of the run's beginning, on its clock
     tells: str = ""  # in some message in the channel; empty: not looked at
 
 
@@ -388,6 +389,7 @@ DAYS = (
         "hotfix",
         world=vercel("concurrent_promote", delay_s=0.0),
         says=("another promote to dpl_", "has taken its place"),
+        within_s=2.0,
         state="0 of 3 production domains serve",
         next_step=ASK,
     ),
@@ -396,7 +398,8 @@ DAYS = (
         CheckFailed,
         "failed",
         "hotfix",
-        says=("Production is no longer on",),
+        says=("Production is no longer on", "project says dpl_"),
+        within_s=5.0,
         state="0 of 3 production domains serve",
         next_step=ASK,
         meanwhile={"verify": colleague_promotes},
@@ -406,7 +409,8 @@ DAYS = (
         CheckFailed,
         "failed",
         "hotfix",
-        says=("Production is no longer on",),
+        says=("Production is no longer on", "project says dpl_"),
+        within_s=5.0,
         state="0 of 3 production domains serve",
         next_step=ASK,
         meanwhile={"verify": colleague_promotes_during_verification},
@@ -482,6 +486,12 @@ DAYS = (
         meanwhile={"open": failure_rate_is_the_metric},
         **VERIFIED,
     ),
+    Day(
+        "too few visitors to tell, but for this run's own looks",
+        world={"traffic_rps": 10.0},
+        says=("without 42 of this run's own",),
+        **UNVERIFIED,
+    ),
     # The chat
     Day("Slack down", world=always("slack", "503"), **VERIFIED),
     Day("Slack limits with 429", world=always("slack", "429", retry_after_s=30), **VERIFIED),
@@ -507,7 +517,9 @@ DAYS = (
 def test_bad_day(company: Rehearsal, day: Day):
     """The run stops where it should, says what is so, and leaves world, journal and record in agreement."""
     company.begin(WorldSpec(**day.world))
+    began_s = company.clock.monotonic()
     rollback, error = lived_through(company, day)
+    assert company.clock.monotonic() - began_s <= day.within_s
     assert type(error) is (day.error or type(None)), error
     assert outcome_of(rollback) == day.outcome
     assert live(company) == day.live
