@@ -1,7 +1,8 @@
 """Tokens and other secrets: from the environment, a private file or a prompt, and never shown.
 
 - Looked for in that order; a headless run never prompts.
-- A drill has variables of its own: a real token in somebody's shell is never sent to what listens on this machine.
+- A drill has variables of its own, which come first, then its file: a real token in somebody's shell is used in a drill
+  only where neither is there.
 - The file is refused unless it is readable by its owner alone.
 - Every value is taught to the redactor before anybody gets it, also those that no one asks for.
 - A value is in no repr, no error and no pickle: each process resolves its own.
@@ -76,12 +77,12 @@ class Secrets:
         path, is_named = secrets_file(environment, home, environ)
         shown = str(path.relative_to(home)) if path.is_relative_to(home) else str(path)
         secrets = cls(environment, shown, ask=ask)
+        secrets.redactor.learn(_all_variables(environ))  # also those that are not this environment's
+        if environment == "drill":  # the plain names, for where nothing of the drill's own is
+            secrets._learn_variables(environ, "production")
         if is_named or path.exists():
             secrets._learn_all(read_private(path, shown), f"file {shown}")
-        secrets.redactor.learn(_all_variables(environ))  # also those that are not this environment's
-        for name in SECRET_NAMES:
-            variable = variable_of(environment, name)
-            secrets._learn(name, environ.get(variable, ""), f"environment variable {variable}")
+        secrets._learn_variables(environ, environment)
         return secrets
 
     def get(self, name: str) -> SecretStr:
@@ -148,6 +149,11 @@ class Secrets:
             return self.ask(f"{name} for {self.environment}: ")
         except (EOFError, OSError, NotImplementedError) as exc:  # a kernel without standard input
             raise self._missing([name]) from exc
+
+    def _learn_variables(self, environ: Mapping[str, str], kind: str) -> None:
+        for name in SECRET_NAMES:
+            variable = variable_of(kind, name)
+            self._learn(name, environ.get(variable, ""), f"environment variable {variable}")
 
     def _learn_all(self, values: Mapping[str, str], source: str) -> None:
         for name in SECRET_NAMES:
