@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -370,6 +371,23 @@ def test_every_service_can_be_cut(service):
         with pytest.raises(httpx.TransportError):
             httpx.get(serving.addresses[service] + "/api/version")
         assert httpx.get(serving.addresses[service] + "/api/version").status_code < 500
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"a":'], ids=["nothing of the body", "half of it"])
+def test_request_whose_caller_dies_while_sending_never_was_one(sent):
+    """What was announced has to arrive: else nothing is done, and there is nothing to write down."""
+    with serve(WorldSpec(traffic_rps=1)) as serving, client_at(serving) as client:
+        address = httpx.URL(serving.addresses["vercel"])
+        head = (
+            f"POST {rollback_path(serving)}?teamId=team_drill HTTP/1.1\r\nHost: {address.netloc.decode()}\r\n"
+        )
+        token = f"Authorization: {client.headers['authorization']}\r\nContent-Length: 10\r\n\r\n"
+        with socket.create_connection((address.host, address.port)) as caller:
+            caller.sendall((head + token).encode() + sent)
+            assert client.get(PROJECT).status_code == 200  # the beginning has been read by then
+        client.get(PROJECT)
+        assert [entry.method for entry in serving.world.ledger.entries()] == ["GET", "GET"]
+        assert serving.world.outcome_view().effects == ()
 
 
 # --- a fault of the simulator itself ------------------------------------------------------------------------

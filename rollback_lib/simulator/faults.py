@@ -1,6 +1,6 @@
 """What goes wrong between a service and its caller: one door for all services of a world.
 
-- Every request passes it and stands in the ledger, whatever becomes of it.
+- Every request passes it and stands in the ledger, whatever becomes of it. One that its caller broke off is none.
 - A fault strikes by the count of matching requests, never by chance.
 - A cut connection is cut: the caller's own stack sees it as a failure of transport.
 - Without a fault the door changes nothing; each answer bears the time of the world's clock, to the second.
@@ -82,6 +82,8 @@ class Door:
             await self._app(scope, receive, send)
             return
         body = await _whole_body(receive)
+        if body is None:
+            return
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         query = scope["query_string"].decode("latin-1")
         caller = self._world.caller(self._service, scope, body)
@@ -258,12 +260,15 @@ async def _nowhere(_message: Message) -> None:
     """Swallow an answer that nobody gets."""
 
 
-async def _whole_body(receive: Receive) -> bytes:
+async def _whole_body(receive: Receive) -> bytes | None:
+    """Read the body; None where the caller was gone before all of it had arrived."""
     body = b""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += bytes(message.get("body", b""))
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
+        if not message.get("more_body"):
             return body
 
 

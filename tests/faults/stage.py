@@ -163,7 +163,7 @@ def is_there(pid: int) -> bool:
     return state not in {"Z", "X"}
 
 
-def await_end(pid: int, within_s: float = 10.0) -> None:
+def await_end(pid: int, within_s: float = 30.0) -> None:
     """Wait until a process has ended.
 
     Raises:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 MARK = "x-crash-here"
 HELD_UP_S = 3.0
+HALTED_WITHIN_S = 0.1
 SIGNALS = {
     "kernel": (("kernel", signal.SIGKILL),),
     "both": (("run", signal.SIGKILL), ("kernel", signal.SIGKILL)),
@@ -58,6 +59,8 @@ class Armed:
         run, kernel = os.getppid(), os.getpid()
         for pid, number in SIGNALS[self.victim]:
             os.kill(run if pid == "run" else kernel, number)
+        if self.victim == "held":
+            time.sleep(HALTED_WITHIN_S)  # all threads halt, but not at the same moment
         if self.victim == "stopped":
             time.sleep(HELD_UP_S)  # until the interrupt comes, which the run process answers its signal with
 
