@@ -415,6 +415,18 @@ def test_a_moved_state_is_refused_naming_what_moved(
     assert journal.lines[-1].data == {"gate": "P1.G1", "missing": told}
 
 
+def test_a_gate_that_was_refused_opens_again_on_record_only(journal: Journal) -> None:
+    """After a refusal nothing passes by the opening before it: whoever reads the journal finds another one after."""
+    gate = open_gate(journal)
+    with pytest.raises(GateClosed):
+        gate.require_unmoved({"live deployment": "dpl_other"})
+    with pytest.raises(GateClosed, match="has not been opened: run its cell"):
+        permit_of(gate)
+    gate.reconfirm()
+    assert events(journal, "gate")[-2:] == ["gate.refused", "gate.opened"]
+    permit_of(gate)
+
+
 # Permits
 
 

@@ -812,6 +812,18 @@ def test_what_another_run_of_the_same_world_sent_is_not_held_against_this_one(do
     assert not judge(replace(doctor.case, others=(other,))).broken
 
 
+def test_copy_of_the_run_on_another_machine_hides_nothing(doctored):
+    """Where a run was handed over, its lines stand in two journals: a request sent twice is still one too many."""
+    doctor = doctored("P0")
+    other = doctor.scratch / "other"
+    other.mkdir()
+    (other / "journal.jsonl").write_bytes((doctor.folder / "journal.jsonl").read_bytes())
+    handed_over = replace(doctor.case, others=(other,))
+    assert not judge(handed_over).broken
+    doctor.arrive("/rollback/")
+    assert {1, 2, 3} <= set(judge(handed_over).broken)
+
+
 def test_folder_that_makes_no_sense_is_broken_not_a_crash(doctored):
     """Whatever stands in the folder, the judge comes to a verdict."""
     doctor = doctored("P0")

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -235,9 +235,7 @@ class Gate:
         moved = what_moved(self.ask.state, state)
         if not moved:
             return
-        self.journal.append(
-            "gate.refused", step=self.ask.gate, data={"gate": self.ask.gate, "missing": moved}
-        )
+        self._refuse(moved)
         raise GateClosed(
             f"Gate {self.ask.gate} no longer fits: the platform changed since it was shown ({'; '.join(moved)}).",
             self.sent_so_far(),
@@ -246,14 +244,18 @@ class Gate:
 
     def closed(self, missing: tuple[str, ...]) -> GateClosed:
         """Write the refusal down and return the error to raise."""
-        self.journal.append(
-            "gate.refused", step=self.ask.gate, data={"gate": self.ask.gate, "missing": list(missing)}
-        )
+        self._refuse(missing)
         return GateClosed(
             f"Gate {self.ask.gate} ({self.ask.title}) is closed: {'; '.join(missing)}.",
             self.sent_so_far(),
             f"{self._what_next()}. The run stays open: {self.journal.run}.",
         )
+
+    def _refuse(self, missing: Sequence[str]) -> None:
+        """Write a refusal down; what opens the gate again has to be on record after it."""
+        self._opened = False
+        data = {"gate": self.ask.gate, "missing": list(missing)}
+        self.journal.append("gate.refused", step=self.ask.gate, data=data)
 
     def _what_next(self) -> str:
         if self.demand.refusals or self.dry_run:

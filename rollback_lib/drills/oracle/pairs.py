@@ -87,7 +87,8 @@ class Pairs:
 def pair(told: Told, others: Iterable[Told], entries: Sequence[Entry]) -> Pairs:
     """Hold the attempts of a run, and of other runs in the same world, against the ledger's changing requests."""
     own = _attempts(told)
-    foreign = [sent for other in others for sent in _attempts(other)]
+    copied = {line.hash for line in told.lines}  # another machine's copy of this very run is no other run
+    foreign = [sent for other in others for sent in _attempts(other) if sent.line.hash not in copied]
     waiting: dict[_Key, list[Sent]] = defaultdict(list)
     for sent in sorted((*own, *foreign), key=lambda sent: sent.line.at_ms):
         if sent.answered != _NEVER_LEFT:
