@@ -114,6 +114,9 @@ class Tenure:
     asked: list[str] = field(default_factory=list)
     refusals: dict[str, RollbackError] = field(default_factory=dict)  # by what is asked
 
+    def settle(self) -> None:
+        pass
+
     def require(self, deadline_s: float) -> None:
         self._ask("require", deadline_s)
 

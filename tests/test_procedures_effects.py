@@ -232,6 +232,17 @@ def test_a_refusal_of_what_is_so_already_is_done(carrier: Carrier, platform: Pla
     assert carrier.journal.lines[-1].event == "effect.done"
 
 
+def test_a_refusal_of_what_is_under_way_already_is_watched_and_not_called_unchanged(
+    carrier: Carrier, platform: Platform, gate: Gate
+) -> None:
+    """A proxy may send a request twice and bring back the second answer: production is about to move."""
+    platform.answers, platform.shows = ["refused"], [Seen.RUNNING]
+    found = carry(carrier, platform, gate)
+    assert found.seen is Seen.RUNNING
+    assert "under way already" in found.detail
+    assert (platform.sent, carrier.journal.lines[-1].event) == (1, "effect.done")
+
+
 def test_after_a_refusal_the_cell_can_be_run_again(carrier: Carrier, platform: Platform, gate: Gate) -> None:
     """What was refused for sure is sent anew without asking the platform first."""
     platform.answers = ["refused", "accepted"]

@@ -333,6 +333,27 @@ def test_taking_over_is_on_record_and_waited_out(company: Rehearsal):
     assert len(company.sent("/rollback/")) == 1
 
 
+def test_what_the_one_before_still_had_under_way_shows_before_anything_leaves(
+    company: Rehearsal, monkeypatch: pytest.MonkeyPatch
+):
+    """Its request lands while the take-over is waited out: production moved since the gate, so nothing is sent."""
+    first = company.open(mode="interactive")
+    to_gate(first)
+    second = company.open(new_run=True, take_over=first.journal.run)
+    stable, sleep = to_gate(second), company.clock.sleep
+
+    def lands_meanwhile(seconds: float) -> None:
+        sleep(seconds)
+        if seconds > 1:
+            world = company.world
+            world.hosting.promote(company.role("hotfix"), by=first.journal.run, at_ms=world.now_ms())
+
+    monkeypatch.setattr(company.clock, "sleep", lands_meanwhile)
+    with pytest.raises(GateClosed, match="the platform changed since it was shown"):
+        second.move_production(stable)
+    assert company.sent("/rollback/") == []
+
+
 def test_taking_over_in_the_middle_is_told_in_the_incidents_thread(company: Rehearsal):
     """The people who were alerted learn who acts now."""
     rollback = company.open()

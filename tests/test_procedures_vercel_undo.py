@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import FakeClock
 from rehearsal import Rehearsal
@@ -13,7 +14,7 @@ from rehearsal import Rehearsal
 from rollback_lib.errors import BadParameters, CheckFailed, NotApplied, RollbackError
 from rollback_lib.procedures import VercelRollback
 from rollback_lib.procedures.vercel_undo import tried_before
-from rollback_lib.simulator import Broken, Fault, WorldSpec
+from rollback_lib.simulator import Broken, Fault, Jobs, WorldSpec
 
 
 @pytest.fixture
@@ -206,3 +207,30 @@ def test_undo_of_an_unknown_run_is_refused_by_name(company: Rehearsal, name: str
     undo.go_to_deployments()
     with pytest.raises(RollbackError, match="no run is named"):
         undo.identify_stable_deployment()
+
+
+def sent_twice(company: Rehearsal, path: str) -> None:
+    """Put a proxy before Vercel that loses the first answer to a change, asks again and brings back the second one."""
+    once = company.transport.handle_request
+
+    def twice(request: httpx.Request) -> httpx.Response:
+        answer = once(request)
+        return once(request) if path in request.url.path and request.method == "POST" else answer
+
+    company.transport.handle_request = twice  # type: ignore[method-assign]  # the wire, seen from outside
+
+
+@pytest.mark.parametrize("undo", [False, True], ids=["rollback", "undo"])
+def test_change_that_a_proxy_sent_twice_is_watched_and_never_told_as_refused(company: Rehearsal, undo: bool):
+    """The second answer is 409, because the first request is under way: it is that one that counts."""
+    company.begin(WorldSpec(jobs=Jobs(pending_s=2, running_s=4)))
+    begun = done_and_left(company) if undo else None
+    before = len(company.sent("/v1"))
+    sent_twice(company, "/promote/" if undo else "/rollback/")
+    again = company.open(undo=begun.journal.run, new_run=True) if begun is not None else company.open()
+    stable = to_gate(again)
+    found = again.move_production(stable)
+    assert found.detail.startswith("refused, because it is under way already")
+    again.monitor(found)
+    assert company.live() == {stable.deployment.id}
+    assert sum(entry.applied for entry in company.sent("/v1")[before:]) == 1

@@ -113,6 +113,9 @@ class Source(Protocol):
 class Tenure(Protocol):
     """A run's hold on its environment, asked before each request that changes it."""
 
+    def settle(self) -> None:
+        """Wait until what whoever held it before may have under way is over."""
+
     def require(self, deadline_s: float) -> None:
         """Let a request pass that is over within its deadline, or raise `LeaseHeld` or `Unreachable`."""
 
@@ -220,9 +223,12 @@ class Gate:
     def reconfirm(self) -> None:
         """Look once more right before the effect: what was approved may have been refused or taken away since.
 
+        After a take-over this waits first: what the other one has under way has to show in the look that follows.
+
         Raises:
             GateClosed: Something speaks against an approval, or is missing; nothing was sent.
         """
+        self.tenure.settle()
         self.look()
         self.require_open()
 

@@ -217,7 +217,7 @@ class Lease:
             generation = found.generation if found is not None else 0
             lease = cls(store, environment, generation, me, terms, clock)
             if unsettled:
-                lease._settle()
+                lease._unsettle()
             if found is not None and found.holder == me and not found.released:
                 lease.renew()
                 return lease
@@ -239,12 +239,18 @@ class Lease:
             return False
         if found is not None and not found.released and found.holder.run != self.holder.run:
             self.taken_from = found
-            self._settle()
+            self._unsettle()
         return True
 
-    def _settle(self) -> None:
+    def _unsettle(self) -> None:
         """Let what the one before may have under way be over before anything leaves here."""
         self._settled = self.clock.monotonic() + self.terms.settle_s
+
+    def settle(self) -> None:
+        """Wait until what the one before may have under way is over; nothing to wait for where it was not taken over."""
+        left_s = self._settled - self.clock.monotonic()
+        if left_s > 0:
+            self.clock.sleep(left_s)
 
     def renew(self) -> None:
         """Be heard of, and look whether somebody took it over; does nothing once it was given back.
@@ -282,7 +288,7 @@ class Lease:
                     _NOTHING,
                     "Run the cell again: it takes the lease first.",
                 )
-            self.clock.sleep(max(0.0, self._settled - self.clock.monotonic()))
+            self.settle()
             if not at_most_s or self.clock.monotonic() - self._looked > at_most_s:
                 self.renew()
             self._refuse_late(deadline_s)

@@ -18,7 +18,7 @@ from typing import Any
 
 from rollback_lib.clock import Clock
 from rollback_lib.consent.gates import Gate, Permit
-from rollback_lib.errors import JournalError, NotApplied, OutcomeUnknown, RollbackError
+from rollback_lib.errors import GateClosed, JournalError, NotApplied, OutcomeUnknown, RollbackError
 from rollback_lib.journal import Journal, Line
 from rollback_lib.journal.attempts import in_doubt
 from rollback_lib.model import Pass, RequestClass
@@ -160,7 +160,8 @@ class Carrier:
         """Find out whether it happened all the same, by this attempt or an earlier one; None: it may be sent again."""
         doubtful = self._doubtful(effect)
         if not doubtful:  # refused, or it never left
-            already = self._already(effect) if isinstance(exc, NotApplied) else None
+            refused = isinstance(exc, NotApplied | GateClosed) and permit.attempts > 0
+            already = self._already(effect, _left_at(permit.line)) if refused else None
             if already is None:
                 permit.failed(exc.happened)
                 raise exc
@@ -177,13 +178,17 @@ class Carrier:
             raise exc
         return None
 
-    def _already(self, effect: Effect) -> Observation | None:
-        """See whether a refusal means that it is so already: platforms refuse what is there."""
-        found = self._observe(effect, self.clock.now())
+    def _already(self, effect: Effect, since: datetime) -> Observation | None:
+        """See whether a refusal means that it is so already, or under way: platforms refuse what is there."""
+        found = self._observe(effect, since)
         self._note(effect, "observed", found)
-        if found.seen is not Seen.HAPPENED:
-            return None
-        return Observation(Seen.HAPPENED, f"refused, because it was so already: {found.detail}")
+        if found.seen is Seen.HAPPENED:
+            return Observation(found.seen, f"refused, because it was so already: {found.detail}")
+        if (
+            found.seen is Seen.RUNNING
+        ):  # ours, where something on the way sent it a second time; or a colleague's
+            return Observation(found.seen, f"refused, because it is under way already: {found.detail}")
+        return None
 
     def _watch(self, effect: Effect, since: datetime, for_s: float) -> Observation:
         """Ask the platform until it shows the effect, or the time to look is over."""

@@ -144,6 +144,11 @@ class Leasing:
         except RollbackError as exc:
             warn(self.journal, f"this step reads on without the lease: {exc.happened}")
 
+    def settle(self) -> None:
+        """Wait, after a take-over, until what the other one may have under way is over."""
+        if self._lease is not None:
+            self._lease.settle()
+
     def require(self, deadline_s: float) -> None:
         """Let a request pass that is over within its deadline, or refuse; looks at the store now.
 
