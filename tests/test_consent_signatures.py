@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -102,6 +103,9 @@ def test_whose_a_key_is_can_be_asked(tmp_path: Path) -> None:
         pytest.param("lee {key} caf\u00e9", "one person's key", id="a comment that is not plain"),
         pytest.param("lee cert-authority {key}", "authority", id="an authority"),
         pytest.param('lee namespaces="x",cert-authority {key}', "authority", id="an authority among options"),
+        pytest.param("\u00a0#,lee {key}", "one person's key", id="a name that looks like a comment"),
+        pytest.param("\u2003#,lee {key}", "one person's key", id="the same behind a wide space"),
+        pytest.param("\x0c#,lee {key}", "one person's key", id="the same behind a form feed"),
         pytest.param("lee", "no public key", id="no key"),
         pytest.param("lee ssh-ed25519", "no public key", id="half a key"),
         pytest.param("{key}", "no public key", id="no name"),
@@ -151,6 +155,15 @@ def test_an_ssh_keygen_that_says_yes_to_everything_is_not_believed(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(NotApproved, match="no good signature"):
         verified(known, "anything")
+
+
+def test_a_key_that_was_not_read_as_the_persons_does_not_count(tmp_path: Path) -> None:
+    """Whatever else in the file `ssh-keygen` may take for their key: what a reviewer cannot see approves nothing."""
+    listed, hidden = f"lee {public_of('lee')}", f"lee {public_of('stranger')}"
+    known = replace(signers(tmp_path, listed), raw=f"{listed}\n{hidden}\n".encode())
+    assert verified(known, sign_text(TEXT, "lee"))
+    with pytest.raises(NotApproved, match="in a place that is not read as a key of lee"):
+        verified(known, sign_text(TEXT, "stranger"))
 
 
 def test_signing_with_a_file_and_with_its_public_half_give_signatures_that_verify(tmp_path: Path) -> None:

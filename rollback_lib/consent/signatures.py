@@ -4,11 +4,14 @@
 - One key is one person: a signers file with a pattern for a name, an authority, or one key under two names counts for
   nothing until it is corrected.
 - What is verified is the text that was read, against the signers file as it was read: both are handed over as they are.
+- A signature counts by a key that was read here as that person's, not by whatever else `ssh-keygen` finds in the file.
 - The namespace names the environment, so that a drill's signature is none in production, whatever key made it.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import shutil
@@ -30,6 +33,7 @@ _GOOD = re.compile(
 _KEY_TYPE = re.compile(r"(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+")
 _FINGERPRINT = re.compile(r"SHA256:\S+")
 _PATTERN = '*?!"'
+_BLANK = " \t\r"  # what ssh-keygen passes over: behind any other blank a # begins a name, and no comment
 _NOT_SIGNED = "Nothing was signed."
 
 
@@ -64,13 +68,14 @@ def read_signers(path: Path, shown: str) -> Signers:
     """
     try:
         raw = path.read_bytes()
-        lines = raw.decode("utf-8").splitlines()
+        lines = raw.decode("utf-8").split("\n")  # as ssh-keygen divides it: other breaks are part of a line
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not plain text"
         raise _unfit(shown, f"cannot be read: {reason}") from exc
     keys: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+        bare = line.strip(_BLANK)
+        if not bare or bare.startswith("#"):
             continue
         name, public = _entry(line, shown, number)
         if keys.setdefault(public, name) != name:
@@ -143,7 +148,20 @@ def verify(
     if done.returncode != 0 or good is None or good["who"] != person:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise _not_good(f"ssh-keygen says: {said[-1] if said else 'no good signature'}")
+    if good["key"] not in {_fingerprint_of(public) for public in signers.of(person)}:
+        raise _not_good(
+            f"{signers.shown} has the key {good['key']} in a place that is not read as a key of {person}"
+        )
     return good["key"]
+
+
+def _fingerprint_of(public: str) -> str:
+    """Work a listed key's fingerprint out; what is no key has none."""
+    try:
+        blob = base64.b64decode(public.split()[1], validate=True)
+    except ValueError:
+        return ""
+    return f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}"
 
 
 def sign(key: Path, environment: str, statement: bytes) -> str:
