@@ -18,7 +18,7 @@ LATER = {
         "url": "https://x.convex.cloud",
         "api_url": "https://api.convex.dev",
         "deployment": "quick-fox-1",
-        "repository": "git@host:derrimut/app.git",
+        "repository": "../app",
     },
     "tickets": {"api_url": "https://api.github.com", "repository": "derrimut/ops"},
     "flows": {"user": "member@derrimut247.com.au", "timeout_s": 30},
@@ -76,6 +76,47 @@ def test_platforms_of_later_procedures_are_accepted_by_shape():
         ("tickets", "api_url"),
         ("backups",),
     ]
+
+
+def test_convex_needs_four_values_and_has_defaults_for_the_rest():
+    """Branch, folder and version of the command line are what is usual; no query is made unless it is named."""
+    convex = made(**LATER).convex
+    assert convex is not None
+    assert (convex.branch, convex.functions_folder, convex.cli_version) == ("main", "convex/", "1.48.0")
+    assert (convex.canary, convex.queries) == (None, ())
+    asked = {"path": "users:getUserByClerkId", "args": {"clerkId": "user_1"}, "fields": ["_id", "email"]}
+    told = LATER["convex"] | {
+        "canary": asked,
+        "queries": [{"path": "plans:list"}],
+        "functions_folder": "src/convex",
+    }
+    convex = made(convex=told).convex
+    assert convex is not None
+    assert convex.canary is not None
+    assert (convex.canary.args, convex.canary.fields) == ({"clerkId": "user_1"}, ("_id", "email"))
+    assert (convex.queries[0].args, convex.queries[0].fields) == ({}, ())
+    assert convex.functions_folder == "src/convex/"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("functions_folder", "../convex"),
+        ("functions_folder", "/convex"),
+        ("functions_folder", ""),
+        ("cli_version", "^1.48.0"),
+        ("cli_version", "latest"),
+        ("branch", "--all"),
+        ("deployment", "prod:happy-otter-123"),
+        ("canary", {"path": "users.js:get"}),
+        ("canary", {"path": "../users:get"}),
+        ("canary", {"path": "users:get", "field": ["a"]}),
+    ],
+)
+def test_convex_of_another_shape_is_refused(name, value):
+    """A folder that leads elsewhere, a version that moves, a branch that is an option, a name that is a key's."""
+    with pytest.raises(ValidationError):
+        made(convex=LATER["convex"] | {name: value})
 
 
 def test_defaults_are_those_of_the_platforms():

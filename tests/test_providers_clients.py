@@ -11,7 +11,7 @@ import stamina
 from conftest import FakeClock
 from http_fakes import Pass, Platform, ok
 
-from rollback_lib.errors import NotApplied, OutcomeUnknown, Unreachable
+from rollback_lib.errors import BadParameters, NotApplied, OutcomeUnknown, Unreachable
 from rollback_lib.model import RequestClass
 from rollback_lib.parameters.platform import Platform as Places
 from rollback_lib.parameters.policy import Policy
@@ -47,6 +47,13 @@ PLACES = {
         "pages": [{"path": "/sign-in", "marker": "Sign in", "flow": "User login"}],
     },
 }
+CONVEX = {
+    "url": "http://127.0.0.1:7405",
+    "api_url": "http://127.0.0.1:7406",
+    "deployment": "happy-otter-123",
+    "repository": "../app",
+}
+DEPLOY_KEY = "prod:happy-otter-123|2718281828key"
 DOWN = httpx.ConnectError("[Errno 111] Connection refused")
 
 
@@ -74,11 +81,13 @@ def policy(**changed: object) -> Policy:
     return Policy.model_validate_json(json.dumps(numbers | changed))
 
 
-def clients(tmp_path: Path, *script: object, **environ: str) -> tuple[Clients, Platform, FakeClock, Secrets]:
+def clients(
+    tmp_path: Path, *script: object, with_convex: bool = False, **environ: str
+) -> tuple[Clients, Platform, FakeClock, Secrets]:
     """Connect to platforms that answer from one script."""
     platform, clock = Platform(list(script)), FakeClock()
     secrets = Secrets.open("drill", tmp_path, environ, None)
-    places = Places.model_validate_json(json.dumps(PLACES))
+    places = Places.model_validate_json(json.dumps(PLACES | ({"convex": CONVEX} if with_convex else {})))
     return connect(places, policy(), secrets, clock, httpx.MockTransport(platform)), platform, clock, secrets
 
 
@@ -158,3 +167,51 @@ def test_no_secret_appears_whatever_fails(tmp_path, caplog):
     for name, secret in TOKENS.items():
         assert secret not in text, name
     assert "[redacted]" in text
+
+
+def test_convex_has_a_client_where_the_parameters_describe_it(tmp_path):
+    """Its key goes to the deployment and to the control plane, each in its own way, and to nobody else."""
+    urls = {"convexCloudUrl": "http://127.0.0.1:7405"}
+    answers = [
+        httpx.Response(200, json="http://127.0.0.1:7405"),
+        ok({"kind": "cloud"}),
+        ok(urls),
+        ok({"id": "prj"}),
+    ]
+    given = TOKENS | {"CONVEX_DEPLOY_KEY": DEPLOY_KEY}
+    made, platform, _, secrets = clients(tmp_path, *answers, with_convex=True, **given)
+    assert made.convex is not None
+    assert made.convex.identity().name == "happy-otter-123"
+    made.vercel.project()
+    assert [request.url.port for request in platform.seen] == [7406, 7405, 7405, 7401]
+    carried = [request.headers["authorization"] for request in platform.seen]
+    assert carried[:3] == [f"Bearer {DEPLOY_KEY}", f"Convex {DEPLOY_KEY}", f"Convex {DEPLOY_KEY}"]
+    assert DEPLOY_KEY not in carried[3]
+    assert secrets.redactor.redact("was 2718281828key?") == "was [redacted]?"
+    assert clients(tmp_path, **TOKENS)[0].convex is None
+
+
+@pytest.mark.parametrize("key", ["", "project:team:app|2718281828key", "2718281828key"])
+def test_bad_deploy_key_holds_up_nothing_but_convex(tmp_path, key):
+    """The other platforms are reached; Convex is not shown what is no key of a deployment."""
+    refused = ok({"code": "MissingAdminKey", "message": "no key"}, 401)
+    given = TOKENS | {"CONVEX_DEPLOY_KEY": key}
+    made, platform, _, _ = clients(tmp_path, ok({"id": "prj"}), refused, with_convex=True, **given)
+    made.vercel.project()
+    assert made.convex is not None
+    with pytest.raises(Unreachable):
+        made.convex.variables()
+    assert "authorization" not in platform.last.headers
+    with pytest.raises(BadParameters):
+        made.convex.identity()
+
+
+def test_convex_log_is_asked_once_and_for_as_long_as_it_is_held_open(tmp_path):
+    """Convex holds the request for up to a minute, which is no outage."""
+    made, platform, clock, _ = clients(
+        tmp_path, httpx.ReadTimeout("timed out"), with_convex=True, CONVEX_DEPLOY_KEY=DEPLOY_KEY
+    )
+    assert made.convex is not None
+    assert made.convex.executions(clock.at, clock.at, deadline_s=50).share is None
+    assert len(platform.seen) == 1
+    assert platform.last.extensions["timeout"]["read"] == pytest.approx(50)

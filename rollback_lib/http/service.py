@@ -24,6 +24,7 @@ __all__ = ["Ask", "Limits", "Pairs", "Rule", "Service", "encode", "is_limited", 
 Pairs = Sequence[tuple[str, str]]
 
 SHORTEST_SECRET_SEGMENT = 9  # characters; "services" in a webhook's path is an ordinary word
+_SCHEMES = frozenset({"Bearer", "Convex"})  # how a token is presented: ordinary words, no part of it
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json; charset=utf-8"
 
@@ -103,7 +104,7 @@ class Service:
     def secret_forms(self) -> list[str]:
         """List the secret values in each form in which a message might hold them."""
         found = [plain(value).strip() for _, value in self.headers if isinstance(value, SecretStr)]
-        found += [word for value in found for word in value.split() if word != "Bearer"]
+        found += [word for value in found for word in value.split() if word not in _SCHEMES]
         if isinstance(self.base_url, SecretStr):
             path = urlsplit(self.url).path
             found += [self.url, path, path.lstrip("/")]

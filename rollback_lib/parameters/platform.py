@@ -34,6 +34,7 @@ __all__ = [
     "Maintenance",
     "Page",
     "Platform",
+    "Query",
     "Sentry",
     "Slack",
     "Tickets",
@@ -85,6 +86,13 @@ def _optional_path(text: str) -> str:
     return _path(text) if text else text
 
 
+def _folder(text: str) -> str:
+    parts = text.rstrip("/").split("/")
+    if any(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part) is None for part in parts):
+        raise ValueError("must be a folder inside the repository, such as convex/")
+    return "/".join(parts) + "/"
+
+
 def _host(text: str) -> str:
     if (
         re.fullmatch(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{1,62}", text)
@@ -122,6 +130,10 @@ Suffix = Annotated[
     str, _shaped(r"(\.[a-z0-9-]+){2,}", "the end of a host name with its leading dot, such as .vercel.app")
 ]
 Slug = Annotated[str, _shaped(r"[A-Za-z0-9][A-Za-z0-9._-]*", "an id or short name of letters, digits, . _ -")]
+FunctionPath = Annotated[
+    str,
+    _shaped(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*(:[A-Za-z0-9_]+)?", "a function such as users:getUserByClerkId"),
+]
 Team = Annotated[
     str, _shaped(r"(team_[A-Za-z0-9]+)?", "a team's id such as team_a1B2c3, or empty for a personal account")
 ]
@@ -135,13 +147,31 @@ class Vercel(Frozen):
     project: Slug  # id or name
 
 
-class Convex(Frozen):
-    """The Convex deployment and the repository it is pushed from."""
+class Query(Frozen):
+    """A query of the app's own that is made after a push, and what its answer must have."""
 
-    url: Url
+    path: FunctionPath
+    args: Annotated[dict[str, Any], Field(default_factory=dict)]  # as JSON: what the function is called with
+    fields: tuple[Text, ...] = ()  # of the object that comes back; none: any answer but null will do
+
+
+class Convex(Frozen):
+    """The Convex deployment, and the app's repository from which its code is pushed.
+
+    `api_url` is Convex's own control plane, whose command line asks it where a key leads.
+    """
+
+    url: Url  # of the deployment itself, as Convex tells it for the deploy key
     api_url: Url
-    deployment: Slug
-    repository: Text
+    deployment: Slug  # its name, as it stands in the deploy key: happy-otter-123
+    repository: Text  # a folder: a full clone of the app's repository; a relative one is under the project's
+    branch: Annotated[str, _shaped(r"[A-Za-z0-9_][A-Za-z0-9._/-]*", "the name of a branch")] = (
+        "main"  # what production is built from
+    )
+    functions_folder: Annotated[str, AfterValidator(_folder)] = "convex/"
+    cli_version: Annotated[str, _shaped(r"\d+\.\d+\.\d+", "an exact version such as 1.48.0")] = "1.48.0"
+    canary: Query | None = None  # finds a user who exists for such checks; None: unchecked, and said so
+    queries: tuple[Query, ...] = ()  # more that must work
 
 
 class Sentry(Frozen):

@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 from pydantic import SecretStr
 
 from rollback_lib.clock import Clock
-from rollback_lib.http import Api, Limits, Service, Transport
-from rollback_lib.parameters.platform import Platform
+from rollback_lib.http import Api, Limits, Rule, Service, Transport
+from rollback_lib.parameters.platform import Convex, Platform
 from rollback_lib.parameters.policy import Policy
 from rollback_lib.parameters.secrets import Secrets
 from rollback_lib.providers.app import AppClient
+from rollback_lib.providers.convex import CLIENT_HEADER, CONTROL_RULES, CONVEX_RULES, ConvexClient, Doors
+from rollback_lib.providers.convex_key import KEY_NAME, Credential
+from rollback_lib.providers.convex_logs import LONGEST_POLL_S
 from rollback_lib.providers.sentry import SENTRY_RULES, SentryClient
 from rollback_lib.providers.slack import (
     SLACK_RULES,
@@ -40,6 +43,7 @@ class Clients:
     sentry: SentryClient
     slack: SlackClient
     app: AppClient
+    convex: ConvexClient | None = None  # where the parameters describe one
 
 
 def connect(
@@ -70,6 +74,7 @@ def connect(
         sentry=SentryClient(door(_sentry(platform, secrets)), platform.sentry, clock),
         slack=_slack(platform, secrets, slack_door),
         app=AppClient(platform.app, door, secrets.optional("VERCEL_AUTOMATION_BYPASS_SECRET")),
+        convex=_convex(platform.convex, secrets, clock, limits, transport) if platform.convex else None,
     )
 
 
@@ -123,6 +128,35 @@ def _slack(platform: Platform, secrets: Secrets, door: Callable[[Service], Api])
         door(service),
         door(Service("slack webhook", address, WEBHOOK_RULES, token_source=where, judge=judge_webhook)),
     )
+
+
+def _convex(
+    convex: Convex, secrets: Secrets, clock: Clock, limits: Limits, transport: Transport | None
+) -> ConvexClient:
+    """Make the client of a deployment; a key that cannot be one of a deployment's is not sent anywhere."""
+    value = secrets.optional(KEY_NAME)
+    source = (
+        secrets.source(KEY_NAME) if value is not None else f"environment variable {KEY_NAME} (it is not set)"
+    )
+    credential = Credential(value, source)
+    key = credential.presentable
+    secrets.redactor.learn([key.secret] if key is not None else [])
+
+    def door(name: str, url: str, rules: tuple[Rule, ...], scheme: str, within: Limits) -> Api:
+        token = (("authorization", SecretStr(f"{scheme} {key.whole.get_secret_value()}")),) if key else ()
+        service = Service(name, url, rules, (*token, CLIENT_HEADER), source)
+        return Api(service, within, clock, secrets.redactor, transport)
+
+    # Asked once, and for as long as Convex holds a request open.
+    polling = replace(
+        limits, read_attempts=1, read_deadline_s=LONGEST_POLL_S, request_timeout_s=LONGEST_POLL_S
+    )
+    doors = Doors(
+        deployment=door("convex", convex.url, CONVEX_RULES, "Convex", limits),
+        logs=door("convex", convex.url, CONVEX_RULES, "Convex", polling),
+        control=door("convex control", convex.api_url, CONTROL_RULES, "Bearer", limits),
+    )
+    return ConvexClient(doors, convex, credential, secrets.redactor, clock)
 
 
 def _bearer(secrets: Secrets, name: str) -> tuple[tuple[tuple[str, SecretStr], ...], str]:

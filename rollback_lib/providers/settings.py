@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["AppSettings", "SentrySettings", "VercelSettings"]
+__all__ = ["AppSettings", "ConvexSettings", "SentrySettings", "VercelSettings"]
 
 
 class VercelSettings(Protocol):
@@ -20,6 +20,18 @@ class VercelSettings(Protocol):
     @property
     def project(self) -> str:
         """Return the project's id or name."""
+
+
+class ConvexSettings(Protocol):
+    """Which deployment, and where it answers."""
+
+    @property
+    def url(self) -> str:
+        """Return the deployment's address."""
+
+    @property
+    def deployment(self) -> str:
+        """Return its name, as it stands in its deploy keys."""
 
 
 class SentrySettings(Protocol):
