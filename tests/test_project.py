@@ -241,7 +241,7 @@ def test_no_file_holds(what):
 def test_everything_that_a_run_or_a_tool_leaves_is_ignored_by_git():
     """Records, secrets and caches cannot be committed by accident."""
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
-    assert {"incidents/", ".secrets/", ".venv/"} <= set(ignored)
+    assert {"incidents/", ".secrets/", ".venv"} <= set(ignored)
     assert [
         path for path in files() if {"incidents", ".secrets", ".venv", "__pycache__"} & set(path.parts)
     ] == []
