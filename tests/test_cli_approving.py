@@ -95,13 +95,15 @@ def test_what_waits_is_listed_shown_signed_handed_over_and_lets_the_run_go_on(wa
     assert request.short in listed.output
     assert request.run in listed.output
     assert "asked by Ana Operator" in listed.output
+    assert "SIGNED" not in listed.output
     done = approve(request.short, "-e", "drill", *LEE)
     assert done.exit_code == 0, done.output
-    for part in (request.effect["from"], request.effect["to"], *request.will_not_undo, "Lee Lead (lee)"):
+    for part in (*request.effect.values(), *request.will_not_undo, "Lee Lead (lee)"):
         assert part in done.output
     assert "Signed and handed over" in done.output
     (path,) = waiting.signed
     assert json.loads(json.loads(path.read_bytes())["statement"])["approver"] == "lee"
+    assert "SIGNED already" in approve().output  # whoever signed need not wonder whether it went through
     assert waiting.opens()
     assert "Nothing waits" in approve().output  # used: it is not offered again
     again = approve(request.short, *LEE)
@@ -286,8 +288,9 @@ def test_a_request_in_another_ones_place_is_not_signed(waiting: Waiting) -> None
         pytest.param(("--import", "nowhere.txt"), 2, "nowhere.txt cannot be read", id="no pasted file"),
         pytest.param(("P1-", "--as", "mallory"), 2, "'mallory' is nobody", id="nobody's key"),
         pytest.param(
-            ("P1-", "--as", "lee", "--key", "/nowhere"), 3, "did not sign with /nowhere", id="no key"
+            ("P1-", "--as", "lee", "--key", __file__), 3, f"did not sign with {__file__}", id="no key"
         ),
+        pytest.param(("P1-", "--key", "/nowhere"), 2, "There is no key /nowhere", id="no such file"),
     ],
 )
 def test_wrong_words_are_told_with_their_code(

@@ -306,6 +306,25 @@ def test_a_dry_run_gives_no_permit_and_asks_nobody(journal: Journal) -> None:
     assert events(journal, "effect") == []
 
 
+def test_a_closed_gate_says_how_to_open_it_here_and_headless(journal: Journal) -> None:
+    """Whoever does what it says gets on: the name, and the command that gives it, stand in the next step."""
+    gate = make(journal, LEAD, nobody("nobody yet"))
+    gate.look()
+    typing = gate.closed(gate.missing()).next_step
+    assert typing.startswith(f"Type {NAME} at the gate. Have it approved: ")
+    assert f"(headless: rollback resume {journal.run} -p confirm={NAME})" in typing
+    gate.confirm(NAME, by="Ana Operator", way="panel")
+    assert gate.closed(gate.missing()).next_step.startswith("Have it approved: ")
+
+
+def test_a_dry_run_says_that_its_end_is_no_fault(journal: Journal) -> None:
+    """Nobody looks for a mistake in the parameters; how to act stands there."""
+    gate = Gate(make_ask(), LEAD, journal, Tenure(), dry_run=True)
+    said = gate.closed(gate.missing()).next_step
+    assert "A dry run ends here" in said
+    assert "dry_run = False and new_run = True" in said
+
+
 def test_a_gate_whose_opening_is_not_on_disk_stays_closed(journal: Journal) -> None:
     """Opened means written down: if that fails, nothing passes."""
     gate = make(journal)

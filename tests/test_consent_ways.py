@@ -75,8 +75,10 @@ def test_advice_names_the_place_in_slack_and_the_exact_command(scene: Scene) -> 
     scene.request()
     slack, signature = scene.gate.advice
     assert slack.startswith("✅ on the request in the incidents channel: http://127.0.0.1:7403/archives/")
-    assert f"rollback approve {scene.ask.digest[:16]} -e drill (request: " in signature
-    assert signature.endswith(f"state/approvals/drill/{scene.ask.digest}/request.json)")
+    command, _, elsewhere = signature.partition(" (")
+    assert command == f"signature: rollback approve {scene.ask.digest[:16]} -e drill"
+    named = elsewhere.partition("send them ")[2].partition(" of this run")[0]
+    assert (scene.journal.folder / named).is_file()
     with pytest.raises(GateClosed) as closed:
         scene.gate.require_open()
     assert closed.value.next_step.startswith(

@@ -209,6 +209,28 @@ def test_finished_step_run_again_says_that_it_is_from_the_record(
     assert len(company.world.ledger.entries()) == sent
 
 
+def test_gate_and_effect_do_not_say_that_an_earlier_step_was_not_done_again(
+    company: Rehearsal, monkeypatch: pytest.MonkeyPatch
+):
+    """The notice of a repeated step stands below a repeated step only: at the effect it would read as not sent."""
+    shown: list[object] = []
+    monkeypatch.setattr("rollback_lib.procedures.base.show", shown.append)
+    all_cells(company.open())
+    assert not [thing for thing in shown if "nothing was asked again" in repr(thing)]
+
+
+def test_the_gate_names_what_is_live_by_its_commit_and_how_bad_it_is(company: Rehearsal):
+    """Whoever types the name or approves sees what is left, severity, criterion and impact."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+    (shown,) = (line for line in company.lines(rollback) if line.event == "gate.shown")
+    effect, left = shown.data["effect"], stable.suspect.deployment
+    assert left.id == stable.live
+    assert effect["from"] == f"{left.id} {left.commit_sha[:8]} {left.commit_message}"
+    assert effect["severity"] == "P0, criterion P0.T1 (Complete service outage (site completely down))"
+    assert effect["impact"] == rollback.session.parameters.impact != ""
+
+
 def test_other_parameters_are_refused_but_empty_ones_may_be_filled_in(company: Rehearsal):
     """A run goes on with the same parameters only; what was empty may be said later, what was said may not change."""
     rollback = company.open(severity="", criterion="")

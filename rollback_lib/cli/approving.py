@@ -156,7 +156,8 @@ def _list(office: _Office) -> None:
             out.print(f"{key}  CANNOT BE READ: {request}", markup=False)
         elif now <= datetime.fromisoformat(request.expires_at) and not _used(office, request):
             waiting += 1
-            out.print(listed(request, office.contacts, now), markup=False)
+            signed = "; SIGNED already, the gate has not used it yet" if _is_signed(office, request) else ""
+            out.print(f"{listed(request, office.contacts, now)}{signed}", markup=False)
     if not waiting:
         out.print(f"Nothing waits for an approval in {office.environment}.", markup=False)
     else:
@@ -167,6 +168,14 @@ def _used(office: _Office, request: Request) -> bool:
     from rollback_lib.consent.documents import folder_of
 
     return office.store.get(f"{folder_of(request.environment, request.digest)}/used") is not None
+
+
+def _is_signed(office: _Office, request: Request) -> bool:
+    """Say whether somebody handed a signature over; whether it counts is for the gate to judge."""
+    from rollback_lib.consent.documents import folder_of
+
+    keys = office.store.keys(folder_of(request.environment, request.digest))
+    return any("/signed-" in key for key in keys)
 
 
 def _wanted(office: _Office, which: str, file: str) -> Request:
@@ -255,6 +264,12 @@ def _approve(
 
 def _approver(office: _Office, signers: Signers, key: Path | None, who: str) -> Person:
     """Say who approves: as given, else whose key it is, else by the machine's login."""
+    if key is not None and not key.exists() and not Path(f"{key}.pub").exists():
+        raise BadParameters(
+            f"There is no key {key}.",
+            _NOT_SIGNED,
+            "Give the file of your private key, or the .pub of one in the agent, after --key.",
+        )
     if who:
         return office.contacts.person(who)
     public = _public_of(key) if key is not None else ""

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -264,11 +265,15 @@ class Gate:
         self.journal.append("gate.refused", step=self.ask.gate, data=data)
 
     def _what_next(self) -> str:
-        if self.demand.refusals or self.dry_run:
-            return "Correct the parameters cell, then run it, the open cell and all cells below them again"
-        ways = "; or ".join(self.advice)
-        first = f"Have it approved: {ways}" if ways else "See to what is missing"
-        return f"{first}. Then run this cell again (headless: rollback resume {self.journal.run})"
+        if self.dry_run:
+            return "A dry run ends here: all was looked at, nothing was changed. To act, set dry_run = False and new_run = True, and run all cells"
+        if self.demand.refusals:
+            return "Correct the parameters cell, then run it, the open cell and all cells below them again (a value that was not empty cannot be changed within a run: then set new_run = True as well)"
+        wanted, ways = self.ask.typed_wanted, "; or ".join(self.advice)
+        todo = [f"Type {wanted} at the gate"] if wanted and not self._typed_by else []
+        todo += [f"Have it approved: {ways}"] if ways else []
+        again = f"rollback resume {self.journal.run} -p confirm={shlex.quote(wanted)}"
+        return f"{'. '.join(todo) or 'See to what is missing'}. Then run this cell again (headless: {again})"
 
     def permit(self, name: str, *, step: str, data: dict[str, Any], check: Callable[[], None]) -> Permit:
         """Write the effect's intent down and give its permit.

@@ -132,10 +132,6 @@ class SignedApprovals:
             self._put(request)
         return request
 
-    def place_of(self, ask: Ask) -> str:
-        """Say where the request is, for whoever looks for it."""
-        return f"{self.store.location}/{request_key(ask.environment, ask.digest)}"
-
     # -- the request
 
     def _make(self, ask: Ask) -> Request:

@@ -114,7 +114,7 @@ class Ways:
             told.append(f"✅ on the request in the incidents channel{f': {link}' if link else ''}")
         if self.signed is not None:
             told.append(
-                f"signature: rollback approve {ask.short} -e {ask.environment} (request: {self.signed.place_of(ask)})"
+                f"signature: rollback approve {ask.short} -e {ask.environment} (without the shared store: send them attachments/approval-request-{ask.short}.json of this run)"
             )
         if self.spoken is not None:
             told.append("spoken: ring them, read it out, and attest it in the notebook")

@@ -203,7 +203,7 @@ class Procedure(Ending):
                     f"{step_id} was done at {done.at}: this is what was seen then; nothing was asked again"
                 )
             )
-            return _adapter(method).validate_python(done.data["result"])
+            return self.recorded(step_id, method)
         self._in_order(step_id)
         title = self.session.plan.step(step_id).title
         self.journal.append("step.started", step=step_id, data={"title": title})
@@ -227,6 +227,11 @@ class Procedure(Ending):
             data={"seconds": seconds, "result": _adapter(method).dump_python(result, mode="json")},
         )
         return result
+
+    def recorded(self, step_id: str, method: Callable[..., Any]) -> Any:
+        """Return what a step that is done found, from the journal; None where it is not done."""
+        done = self._line("step.done", step_id)
+        return None if done is None else _adapter(method).validate_python(done.data["result"])
 
     def run_gate(self, gate_id: str, job: Callable[[], Notice]) -> Notice:
         """Show a gate; what fails there is recorded as a failing step is."""

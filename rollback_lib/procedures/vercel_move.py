@@ -14,12 +14,12 @@ from typing import Literal
 
 from rollback_lib.consent.gates import Ask, Gate, what_moved
 from rollback_lib.errors import GateClosed, NotApplied
-from rollback_lib.model import GateId, Pass
+from rollback_lib.model import DeploymentId, GateId, Pass
 from rollback_lib.procedures.effects import Effect
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.vercel_facts import Stable, commit_text, state_of, will_not_undo
 from rollback_lib.procedures.vercel_watch import Watch
-from rollback_lib.providers.vercel import move_path
+from rollback_lib.providers.vercel import Deployment, move_path
 
 __all__ = ["Kind", "Move"]
 
@@ -59,12 +59,15 @@ class Move:
                 "This run has sent nothing that changes production.",
                 "Somebody else may be acting: ask in the incidents channel. Then begin a new run (new_run = True), which looks again.",
             )
+        parameters = self.session.parameters
         effect = {
             "what": "; if Vercel refuses that: ".join(_WORDS[kind] for kind in self.kinds),
             "project": f"{project.name} ({project.id})",
-            "from": str(project.production_id),
+            "from": _named(project.production_id, (stable.suspect.deployment, *stable.undone)),
             "to": f"{target} {commit_text(stable.deployment)}",
-            "why": self.session.parameters.reason,
+            "severity": self._severity(),
+            "why": parameters.reason,
+            "impact": parameters.impact,
             "looked at on its own address": stable.looked_at,
             "incident": self.session.incident,
             "run": journal.run,
@@ -74,13 +77,21 @@ class Move:
         return Ask(
             gate=GateId("P1.G1"),
             title=self.session.plan.step("P1.S4").title,
-            environment=self.session.parameters.environment,
+            environment=parameters.environment,
             effect=effect,
             state=dict(state_of(project, stable.deployment)),
             will_not_undo=will_not_undo(project, stable.deployment, pins=self.pins),
             typed_wanted=project.name,
             requests=tuple(f"POST {move_path(kind, project.id, target)}" for kind in self.kinds),
         )
+
+    def _severity(self) -> str:
+        """Name severity and criterion as the plan words it: whoever approves weighs the change by them."""
+        parameters = self.session.parameters
+        if not parameters.criterion:
+            return parameters.severity or "not set"
+        text = self.session.plan.trigger(parameters.criterion).text
+        return f"{parameters.severity or 'not set'}, criterion {parameters.criterion} ({text})"
 
     def effect(self, stable: Stable) -> Effect:
         """Name the change, how to make it, how to undo it and how to see whether it happened."""
@@ -131,3 +142,9 @@ class Move:
         if answered is None or answered.data["status"] not in _MAY_BE_PROMOTED_BEFORE:
             return False
         return _IS_SO_ALREADY not in answered.data["text"]
+
+
+def _named(live: DeploymentId | None, known: tuple[Deployment, ...]) -> str:
+    """Name what is live by its commit as well, where that is known."""
+    found = next((deployment for deployment in known if deployment.id == live), None)
+    return str(live) if found is None else f"{live} {commit_text(found)}"

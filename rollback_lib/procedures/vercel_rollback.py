@@ -110,6 +110,12 @@ class VercelRollback(Procedure):
         """
         return self._search.undone() if self.session.parameters.undo else self._search.stable()
 
+    @property
+    def _found(self) -> Stable | None:
+        """Return what step 3 of this run found and wrote down."""
+        found: Stable | None = self.recorded("P1.S3", type(self).identify_stable_deployment)
+        return found
+
     def review(self, stable: Stable) -> Notice:
         """Ask a person to look at the deployment's own address; headless it is recorded as not reviewed.
 
@@ -300,8 +306,7 @@ class VercelRollback(Procedure):
 
     def _refuse_other(self, stable: Stable) -> None:
         """Refuse anything but what step 3 found and wrote down: gate and approval are about that."""
-        recorded = self.journal.last("step.done", "P1.S3")
-        if recorded is None or stable != self.identify_stable_deployment():
+        if stable != self._found:
             raise PlanViolation(
                 f"{stable.deployment.id} as given is not what procedure 1, step 3 of this run found.",
                 "Nothing was sent.",
@@ -361,9 +366,10 @@ class VercelRollback(Procedure):
 
     def settle(self) -> None:
         """Ask Vercel what became of a rollback that was sent and not answered."""
-        if self.effect_sent and self.journal.last("step.done", "P1.S3") is not None:
+        found = self._found
+        if self.effect_sent and found is not None:
             with contextlib.suppress(OutcomeUnknown):  # on record as unknown
-                self._carrier.settle(self._move.effect(self.identify_stable_deployment()))
+                self._carrier.settle(self._move.effect(found))
 
     def at_open(self) -> None:
         """Keep Sentry's view of the moment, which fades; beside the steps, so that none waits for it."""
