@@ -13,7 +13,9 @@ from stores import BadDay, bucket_store, folder_store
 from rollback_lib.errors import JournalError, LeaseHeld, Unreachable
 from rollback_lib.journal import FILE_NAME, Journal, read_journal
 from rollback_lib.model import Redactor, RunId
-from rollback_lib.procedures.handover import Mirror, fetch, lines_up
+from rollback_lib.parameters import Secrets
+from rollback_lib.procedures import handover
+from rollback_lib.procedures.handover import Mirror, Seal, lines_up
 from rollback_lib.store import Bucket, Store
 
 RUN, INCIDENT = RunId("P1-20261123-215800-7f3a"), "INC-20261123-2158"
@@ -56,8 +58,18 @@ def go_on(folder: Path, by: str = "ben") -> Journal:
     return journal
 
 
+def secrets_of(token: str = "xoxb-2718281828-of-the-team") -> Secrets:
+    """Give the secrets of a machine that may act."""
+    return Secrets.open("production", Path("/nowhere"), {"SLACK_BOT_TOKEN": token}, None)
+
+
+def fetch(store: Store, run: str, place: Path, secrets: Secrets | None = None) -> Path | None:
+    """Bring the run from the store as such a machine does."""
+    return handover.fetch(store, run, place, secrets or secrets_of())
+
+
 def mirror_of(store: Store, journal: Journal) -> Mirror:
-    return Mirror(store, journal, lines_up(store, RUN, journal.lines))
+    return Mirror(store, journal, lines_up(store, RUN, journal.lines), Seal.of(secrets_of()))
 
 
 def pieces(store: Store) -> list[str]:
@@ -78,7 +90,9 @@ def test_lines_go_up_once_in_pieces_named_by_their_first(store: Store, tmp_path:
     mirror.push()
     assert pieces(store) == ["00000001", "00000002"]
     found = [store.get(key) for key in store.keys(f"runs/{RUN}/journal")]
-    assert b"".join(piece.data for piece in found if piece) == journal.path.read_bytes()
+    told = [line for piece in found if piece for line in piece.data.splitlines(keepends=True)]
+    kept = [line for line in told if not line.startswith(b"hmac-sha256 ")]
+    assert (len(told) - len(kept), b"".join(kept)) == (2, journal.path.read_bytes())
 
 
 def test_run_that_goes_on_here_goes_on_from_what_is_up(folder: Store, tmp_path: Path) -> None:
@@ -98,7 +112,7 @@ def test_run_that_goes_on_here_goes_on_from_what_is_up(folder: Store, tmp_path: 
 def test_piece_whose_answer_was_lost_is_known_again(folder: Store, tmp_path: Path) -> None:
     """Our own lines are ours, also where more of them follow in the next try."""
     journal = begin(tmp_path)
-    mirror = Mirror(_Lost(folder, FakeClock()), journal, 0)
+    mirror = Mirror(_Lost(folder, FakeClock()), journal, 0, Seal.of(secrets_of()))
     with pytest.raises(Unreachable):
         mirror.push()
     journal.append("step.started")
@@ -270,6 +284,54 @@ def test_copy_that_does_not_hold_is_refused_and_leaves_nothing(
     with pytest.raises(JournalError, match="in the store does not hold"):
         fetch(folder, RUN, archive(tmp_path, "b"))
     assert not archive(tmp_path, "b").exists()
+
+
+def forged(journal: Journal, tmp_path: Path) -> bytes:
+    """Make up what follows in a journal, hashed as it has to be: an approval, and a severity that needs none."""
+    place = archive(tmp_path, "forger") / INCIDENT / RUN
+    place.mkdir(parents=True)
+    (place / FILE_NAME).write_bytes(journal.path.read_bytes())
+    copy = Journal.resume(place, RUN, by="lee", clock=FakeClock(), redactor=Redactor())
+    copy.append("approval.seen", step="P1.G1", data={"way": "slack", "person": "Lee Lead"})
+    copy.append("run.continued", data={"filled": {"severity": "P0", "criterion": "P0.T1"}})
+    copy.release()
+    return b"".join(f"{line.text()}\n".encode() for line in copy.lines[len(journal.lines) :])
+
+
+@pytest.mark.parametrize("sealed", ["not at all", "by another's token", "for another place", "as text"])
+def test_lines_that_nobody_who_may_act_put_there_are_not_believed(
+    store: Store, tmp_path: Path, sealed: str
+) -> None:
+    """Who can write into the store and nothing else makes up no approval: neither here nor on another machine."""
+    journal = begin(tmp_path)
+    mirror_of(store, journal).push()
+    journal.release()
+    before, body = journal.path.read_bytes(), forged(journal, tmp_path)
+    key, mine = f"runs/{RUN}/journal/00000002", Seal.of(secrets_of())
+    content = {
+        "not at all": body,
+        "by another's token": Seal.of(secrets_of("xoxb-2718281828-made-up")).close(key, body),
+        "for another place": mine.close(key.replace(RUN, "P1-20261123-215800-0000"), body),
+        "as text": body + b"hmac-sha256 " + b"0" * 64 + b"\n",
+    }[sealed]
+    store.put(key, content)
+    for machine in ("a", "b"):
+        with pytest.raises(JournalError, match="nothing in it is believed"):
+            fetch(store, RUN, archive(tmp_path, machine))
+    assert journal.path.read_bytes() == before
+    assert not (archive(tmp_path, "b") / INCIDENT / RUN / FILE_NAME).exists()
+    store.put(key, mine.close(key, body))  # the same by somebody who may act
+    there = fetch(store, RUN, archive(tmp_path, "b"))
+    assert there is not None
+    assert len(read_journal(there / FILE_NAME).lines) == 3
+
+
+def test_run_that_is_here_as_far_needs_no_seal(folder: Store, tmp_path: Path) -> None:
+    """A token that was changed since holds up nobody who goes on where the run was begun."""
+    journal = begin(tmp_path)
+    mirror_of(folder, journal).push()
+    journal.release()
+    assert fetch(folder, RUN, archive(tmp_path, "a"), secrets_of("xoxb-2718281828-new")) == journal.folder
 
 
 def test_attachment_whose_name_leads_elsewhere_is_left_out(folder: Store, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def warnings(company: Rehearsal, rollback: VercelRollback) -> list[str]:
 def mirrored(rollback: VercelRollback) -> bytes:
     store = rollback.session.store
     found = [store.get(key) for key in store.keys(f"runs/{rollback.journal.run}/journal")]
-    return b"".join(piece.data for piece in found if piece is not None)
+    told = [line for piece in found if piece for line in piece.data.splitlines(keepends=True)]
+    return b"".join(line for line in told if not line.startswith(b"hmac-sha256 "))
 
 
 # One operator
@@ -446,7 +447,8 @@ class Machines:
 
     def bring(self, rollback: VercelRollback) -> Path:
         store = Store.open(self.state, self.homes["b"], rollback.session.resolved.secrets.redactor)
-        found = fetch(store, rollback.journal.run, self.homes["b"] / "incidents")
+        secrets = rollback.session.resolved.secrets
+        found = fetch(store, rollback.journal.run, self.homes["b"] / "incidents", secrets)
         assert found is not None
         return found
 

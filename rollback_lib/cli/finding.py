@@ -84,7 +84,9 @@ def bring_run(home: Path, run: str) -> RunFolder:
         return _from_a_store(home, run)
     if not found.broken:
         told = read_journal(found.folder / FILE_NAME).lines[0].data["parameters"]
-        fetch(store_of(home, found.environment, told["platform"]), found.run, found.folder.parent.parent)
+        store = store_of(home, found.environment, told["platform"])
+        secrets = Secrets.open(found.environment, home, os.environ, None)
+        fetch(store, found.run, found.folder.parent.parent, secrets)
     return find_run(home, str(found.folder))
 
 
@@ -98,7 +100,8 @@ def _from_a_store(home: Path, run: str) -> RunFolder:
             store = store_of(home, environment)
         except BadParameters:  # not set up on this machine
             continue
-        folder = fetch(store, run, home / Path(archive).expanduser())
+        secrets = Secrets.open(environment, home, os.environ, None)
+        folder = fetch(store, run, home / Path(archive).expanduser(), secrets)
         if folder is not None:
             return find_run(home, str(folder))
     return find_run(home, run)  # which says what there is

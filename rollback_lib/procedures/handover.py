@@ -4,14 +4,19 @@
   write one run meet at the same name, and the later one knows that it is no longer the run's.
 - A change of production leaves only once its line is up; so whoever fetches the run knows of every one.
 - What is fetched holds as a chain, and never takes the place of lines that are only here.
+- Each piece is sealed with a key that only who may act has: a journal says what was approved, so whoever can merely
+  write into the store must not be able to write one.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import re
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,12 +25,49 @@ from filelock import FileLock, Timeout
 from rollback_lib.errors import JournalError, LeaseHeld
 from rollback_lib.journal import FILE_NAME, Journal, Line, read_journal
 from rollback_lib.journal.line import LOCK_NAME
+from rollback_lib.parameters import Secrets
 from rollback_lib.store import Store
 
-__all__ = ["Mirror", "fetch", "lines_up"]
+__all__ = ["SEALED_BY", "Mirror", "Seal", "fetch", "lines_up"]
+
+SEALED_BY = "SLACK_BOT_TOKEN"  # the one secret that every machine of an environment has alike
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")  # of a run or an incident: it becomes a folder
 _ATTACHMENTS = "attachments"
+
+
+_SEALED = re.compile(rb"(?P<body>(?:[^\n]*\n)*)hmac-sha256 (?P<seal>[0-9a-f]{64})\n")
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Tells what somebody who may act put into the store from what anybody else did."""
+
+    _key: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, secrets: Secrets) -> Seal:
+        """Make it of the environment's shared secret.
+
+        Raises:
+            BadParameters: The secret is nowhere; nothing was sent.
+        """
+        token = secrets.get(SEALED_BY).get_secret_value().encode()
+        return cls(hmac.digest(token, b"rollback: journals in the store", "sha256"))
+
+    def close(self, piece: str, body: bytes) -> bytes:
+        """Return a piece as it goes up: its lines, and the seal that fits this place only."""
+        return body + b"hmac-sha256 " + self._on(piece, body).encode() + b"\n"
+
+    def fits(self, piece: str, content: bytes) -> bool:
+        """Say whether a piece bears the seal of its place and lines."""
+        found = _SEALED.fullmatch(content)
+        return found is not None and hmac.compare_digest(
+            found["seal"].decode(), self._on(piece, found["body"])
+        )
+
+    def _on(self, piece: str, body: bytes) -> str:
+        return hmac.new(self._key, piece.encode() + b"\n" + body, hashlib.sha256).hexdigest()
 
 
 @dataclass
@@ -35,6 +77,7 @@ class Mirror:
     store: Store
     journal: Journal
     up: int  # lines that are in the store, from `lines_up`
+    seal: Seal
     _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def push(self) -> None:
@@ -48,7 +91,7 @@ class Mirror:
             while len(lines := self.journal.lines) > self.up:
                 piece = f"{_journal_of(self.journal.run)}/{self.up + 1:08d}"
                 content = "".join(f"{line.text()}\n" for line in lines[self.up :]).encode()
-                if self.store.create(piece, content):
+                if self.store.create(piece, self.seal.close(piece, content)):
                     self.up = len(lines)
                 else:  # another machine's, or put by this run before its answer was lost
                     self.up = _known(self.store, piece, lines)
@@ -81,7 +124,7 @@ def lines_up(store: Store, run: str, lines: tuple[Line, ...]) -> int:
 
 def _known(store: Store, piece: str, lines: tuple[Line, ...]) -> int:
     """Return the number of a piece's last line if it is one of ours: then all before it are, by the chain."""
-    newest = _line((_content(store, piece).splitlines() or [b""])[-1], piece)
+    newest = _line((_body(_content(store, piece)).splitlines() or [b""])[-1], piece)
     if newest.seq <= len(lines) and lines[newest.seq - 1].hash == newest.hash:
         return newest.seq
     raise LeaseHeld(
@@ -91,28 +134,32 @@ def _known(store: Store, piece: str, lines: tuple[Line, ...]) -> int:
     )
 
 
-def fetch(store: Store, run: str, archive_root: Path) -> Path | None:
+def fetch(store: Store, run: str, archive_root: Path, secrets: Secrets) -> Path | None:
     """Bring a run's journal and attachments from the store into the archive, where they are missing or behind.
 
     Args:
         store: What the run's environment shares.
         run: The whole id.
         archive_root: The archive's folder.
+        secrets: Of the environment, for the seal.
 
     Returns:
         The run's folder; None where the store does not know the run.
 
     Raises:
         LeaseHeld: The run is open in another process of this machine; nothing was written.
-        JournalError: The store's copy does not hold, or what is here differs from it; nothing was written.
+        JournalError: The store's copy does not hold, is not sealed by who may act, or what is here differs from it;
+            nothing was written.
+        BadParameters: The secret that seals is nowhere; nothing was written.
         Unreachable: The store gave no usable answer.
     """
     pieces = store.keys(_journal_of(run)) if _NAME.fullmatch(run) else ()
     if not pieces:
         return None
-    raw = b"".join(_content(store, name) for name in pieces)
+    contents = {name: _content(store, name) for name in pieces}
+    raw = b"".join(map(_body, contents.values()))
     folder = archive_root / _incident_of(raw, run) / run
-    _bring_journal(raw, folder, run)
+    _bring_journal(raw, folder, run, lambda: _refuse_unsealed(contents, Seal.of(secrets)))
     _bring_files(store, folder, run)
     return folder
 
@@ -132,7 +179,20 @@ def _incident_of(raw: bytes, run: str) -> str:
     return str(incident)
 
 
-def _bring_journal(raw: bytes, folder: Path, run: str) -> None:
+def _body(content: bytes) -> bytes:
+    """Return the lines of a piece."""
+    found = _SEALED.fullmatch(content)
+    return found["body"] if found is not None else content
+
+
+def _refuse_unsealed(contents: dict[str, bytes], seal: Seal) -> None:
+    bad = next((piece for piece, content in contents.items() if not seal.fits(piece, content)), None)
+    if bad is not None:
+        why = f"it was not put there by anybody with this machine's {SEALED_BY}, so nothing in it is believed"
+        raise _does_not_hold(bad, why)
+
+
+def _bring_journal(raw: bytes, folder: Path, run: str, refuse: Callable[[], None]) -> None:
     """Write the journal whole, unless what is here is as far already."""
     place = folder / FILE_NAME
     try:
@@ -144,6 +204,7 @@ def _bring_journal(raw: bytes, folder: Path, run: str) -> None:
                 return
             if not raw.startswith(here):
                 raise _differs(folder, run)
+            refuse()
             beside = folder / f".{FILE_NAME}.part"
             _write(beside, raw)
             beside.replace(place)

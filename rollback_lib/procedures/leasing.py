@@ -19,7 +19,7 @@ from rollback_lib.errors import JournalError, LeaseHeld, RollbackError
 from rollback_lib.journal import FILE_NAME, Journal, Line, read_journal
 from rollback_lib.messages.thread import Thread
 from rollback_lib.parameters import Resolved
-from rollback_lib.procedures.handover import Mirror, lines_up
+from rollback_lib.procedures.handover import Mirror, Seal, lines_up
 from rollback_lib.procedures.identity import Identity
 from rollback_lib.procedures.shown import Notice, show, warn
 from rollback_lib.providers.slack import escape
@@ -81,7 +81,9 @@ class Leasing:
     _lost: bool = False  # and shown to be
 
     def __post_init__(self) -> None:
-        self.mirror = Mirror(self.store, self.journal, self.first_look.lines_up)
+        self.mirror = Mirror(
+            self.store, self.journal, self.first_look.lines_up, Seal.of(self.resolved.secrets)
+        )
 
     @property
     def environment(self) -> str:
