@@ -19,6 +19,7 @@ from rollback_lib.procedures.handover import Mirror, Seal, lines_up
 from rollback_lib.store import Bucket, Store
 
 RUN, INCIDENT = RunId("P1-20261123-215800-7f3a"), "INC-20261123-2158"
+OURS = "xoxb-2718281828-of-the-team"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def go_on(folder: Path, by: str = "ben") -> Journal:
     return journal
 
 
-def secrets_of(token: str = "xoxb-2718281828-of-the-team") -> Secrets:
+def secrets_of(token: str = OURS) -> Secrets:
     """Give the secrets of a machine that may act."""
     return Secrets.open("production", Path("/nowhere"), {"SLACK_BOT_TOKEN": token}, None)
 
