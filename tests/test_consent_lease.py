@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -365,9 +366,12 @@ def test_store_that_cannot_be_reached_lets_nothing_pass(folder: Store) -> None:
         lease.require(10)
 
 
-def test_claim_that_cannot_be_read_is_told_and_left_alone(folder: Store) -> None:
-    """Nobody takes what nobody can read."""
-    folder.put("leases/production/00000001/claim", b"{}")
+@pytest.mark.parametrize("ttl_s", ["", "NaN", "1e300", "-5"])
+def test_claim_that_cannot_be_read_is_told_and_left_alone(folder: Store, ttl_s: str) -> None:
+    """Nobody takes what nobody can read, or reckon with."""
+    holder = json.dumps(vars(ANA))[:-1]
+    claim = f'{holder}, "ttl_s": {ttl_s}}}' if ttl_s else "{}"
+    folder.put("leases/production/00000001/claim", claim.encode())
     with pytest.raises(Unreachable, match="00000001/claim in the store is no claim"):
         take(folder)
     assert folder.keys("leases") == ("leases/production/00000001/claim",)

@@ -784,6 +784,35 @@ def test_body_that_drips_is_given_up_in_time():
             real(address).read("GET", "/things")
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["a new connection", "one that was used before"])
+def test_head_that_drips_is_given_up_in_time(kept: bool):
+    """A status line and headers byte by byte hold the caller no longer: whoever takes the lease over counts on that."""
+
+    def drip(connection: socket.socket) -> None:
+        connection.recv(65536)
+        try:
+            if kept:
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 201 Created\r\nx: ")
+            for _ in range(60):
+                connection.sendall(b"x")
+                time.sleep(0.05)
+            connection.sendall(b"\r\ncontent-length: 0\r\n\r\n")
+        except OSError:
+            return
+
+    with server(drip) as address:
+        api, permit = real(address), Pass()
+        if kept:
+            assert api.read("GET", "/things").status == 200
+        began = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            send(api, permit)
+        assert time.monotonic() - began < 1.5
+        assert permit.kinds == ["unclear"]
+
+
 def test_loopback_ignores_proxies_and_other_hosts_do_not():
     """A proxy in the environment serves for everything but this machine."""
     code = (
@@ -844,6 +873,7 @@ def test_import_of_the_door_leaves_the_transport_out():
         ('{"message": "all is well\\rdeleted"}', "all is well\ndeleted"),
         ('{"message": "two\\r\\nlines"}', "two\nlines"),
         ('{"message": "tok\\u0065n-0123456789"}', "[redacted]"),
+        ('{"message": "token-\\u00000123456789"}', "[redacted]"),
     ],
 )
 def test_text_from_outside_is_shown_and_not_obeyed(clock: FakeClock, raw: str, read: str) -> None:

@@ -31,6 +31,7 @@ COARSE_S = 1.0  # a bucket's times are whole seconds
 _PROCESS = secrets.token_hex(8)  # of this process: a number that was used again is not taken for it
 _NOTHING = "Nothing was sent by this."
 _TRIES = 3
+_LONGEST_S = 366 * 86400.0  # what is beyond it is nobody's policy, and cannot be reckoned with as a date
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ def peek(store: Store, environment: str) -> Tenancy | None:
         ttl_s = float(told["ttl_s"])
     except (ValueError, TypeError, KeyError) as exc:
         raise _unreadable(claims[-1]) from exc
+    if not 0 <= ttl_s <= _LONGEST_S:  # NaN is not either
+        raise _unreadable(claims[-1])
     looked_at = heard_at if released else store.now()
     generation = int(place.rpartition("/")[2])
     return Tenancy(environment, generation, holder, claim.modified_at, heard_at, ttl_s, looked_at, released)

@@ -131,16 +131,19 @@ class Wire:
         request, deadline = outgoing.request, started + outgoing.ask.timeout_s
         budget = _Budget(self._clock, deadline, request.extensions["timeout"])
         request.extensions["trace"] = budget
-        response = outgoing.client.send(request, stream=True)
-        headers = readable({name.lower(): self.redact(value) for name, value in response.headers.items()})
+        _running.budget = budget
+        try:
+            response = outgoing.client.send(request, stream=True)
+        finally:
+            _running.budget = None  # the body is held to its time below
+        headers = {name.lower(): self.redact(readable(value)) for name, value in response.headers.items()}
         try:
             body, lost = _body_of(response, budget)
         finally:
             response.close()
-        text = readable(self.redact(_text(response, body[:BODY_LIMIT_BYTES])))
-        parsed = readable(
-            self._redactor.clean(parse(text))
-        )  # an escaped secret or control shows once it is parsed
+        # Redacted last: a secret with a character in it that is taken out shows only then.
+        text = self.redact(readable(_text(response, body[:BODY_LIMIT_BYTES])))
+        parsed = self._redactor.clean(readable(parse(text)))  # what was escaped shows once it is parsed
         reply = Reply(
             status=response.status_code,
             headers=headers,
@@ -184,18 +187,51 @@ class _Budget:
     def __init__(self, clock: Clock, deadline: float, timeouts: dict[str, float | None]) -> None:
         self._clock, self._deadline, self._timeouts = clock, deadline, timeouts
 
-    def __call__(self, event: str, _info: Mapping[str, Any]) -> None:
+    def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         """Set what is left; stop before the first byte leaves if nothing is."""
         import httpx
 
+        if event in _NEW_STREAM:
+            _hold_to_time(info["return_value"])
         left_s = self._deadline - self._clock.monotonic()
         if left_s <= 0 and event.endswith(".send_request_headers.started"):
             raise httpx.ConnectTimeout("the connection took all the time")
         self._timeouts.update(read=max(LEAST_S, left_s), write=max(LEAST_S, left_s))
 
+    def left_s(self) -> float:
+        """Return what is left for one read, which is never nothing to wait for ever."""
+        return max(LEAST_S, self._deadline - self._clock.monotonic())
+
     def spent(self) -> bool:
         """Say whether the time is over."""
         return self._clock.monotonic() > self._deadline
+
+
+class _Running(threading.local):
+    """The request whose head this thread waits for."""
+
+    budget: _Budget | None = None
+
+
+_running = _Running()
+_NEW_STREAM = ("connection.connect_tcp.complete", "connection.start_tls.complete")
+
+
+def _hold_to_time(stream: Any) -> None:
+    """Give every read of a connection what is left then: a head that drips in would renew its time with each byte."""
+    read = stream.read
+
+    def held(max_bytes: int, timeout: float | None = None) -> bytes:
+        import httpcore
+
+        budget = _running.budget
+        if budget is None:
+            return bytes(read(max_bytes, timeout=timeout))
+        if budget.spent():
+            raise httpcore.ReadTimeout("the head of the answer took all the time")
+        return bytes(read(max_bytes, timeout=min(timeout or budget.left_s(), budget.left_s())))
+
+    stream.read = held
 
 
 class _Clients:
