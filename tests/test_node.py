@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import pytest
 from npm_registry import PACKAGE, Registry, write_project
 
 from rollback_lib.errors import BadParameters, Unreachable
-from rollback_lib.node import cache_folder, installed, node_binary, node_version
+from rollback_lib.node import cache_folder, installed, laid_out, node_binary, node_version
 
 
 @pytest.fixture
@@ -193,3 +195,27 @@ def test_workspace_is_installed_where_its_links_lead(project, cache):
     assert packages == project / "node_modules"
     assert (packages / "own" / "package.json").is_file()
     assert not cache.exists()
+
+
+def test_project_gets_the_packages_as_its_own(project, cache):
+    """No symbolic link leads out of it, no file is stored twice, and a second time changes nothing."""
+    packages = installed(project, cache)
+    own = laid_out(packages, project)
+    assert own == project / "node_modules"
+    assert own.resolve() == own
+    assert (own / PACKAGE / "index.js").stat().st_ino == (packages / PACKAGE / "index.js").stat().st_ino
+    (own / "mark").touch()
+    assert laid_out(packages, project) == own
+    assert (own / "mark").exists()
+    assert [path.name for path in project.iterdir() if path.name.startswith(".")] == []
+
+
+def test_packages_are_copied_where_links_cannot_be_made(project, cache, monkeypatch):
+    """A cache on another file system serves as well."""
+
+    def refuse(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    packages = installed(project, cache)
+    monkeypatch.setattr(os, "link", refuse)
+    assert (laid_out(packages, project) / PACKAGE / "index.js").read_text(encoding="utf-8")
