@@ -22,7 +22,7 @@ from rollback_lib.node import installed, laid_out, node_binary, node_version
 from rollback_lib.simulator.convex_app.recorder import ADMIN_KEY, Recorder
 from rollback_lib.simulator.convex_app.revisions import files
 
-__all__ = ["FUNCTIONS", "PushedApp", "cli_version", "prepared", "write_files"]
+__all__ = ["FUNCTIONS", "PushedApp", "cli_version", "on_this_machine", "prepared", "write_files"]
 
 FUNCTIONS = "convex/"
 _LOCKFILE = "package-lock.json"
@@ -73,6 +73,11 @@ def cli_version(app: Mapping[str, bytes]) -> str:
     return str(json.loads(app[_LOCKFILE])["packages"]["node_modules/convex"]["version"])
 
 
+def on_this_machine(address: str) -> dict[str, str]:
+    """Give the variables that keep the command line from asking its maker for news and from sending traces there."""
+    return dict.fromkeys(("CONVEX_PROVISION_HOST", "CONVEX_VERSION_API_ORIGIN"), address)
+
+
 def write_files(app: Mapping[str, bytes], folder: Path) -> None:
     """Write a revision's files into a folder."""
     for path, data in app.items():
@@ -114,9 +119,8 @@ def _record(app: Mapping[str, bytes], cache: Path) -> dict[str, Any]:
 
 
 def _environment(scratch: str, address: str) -> dict[str, str]:
-    """Keep the command line in its folder and on this machine: it would ask its maker for news and send traces."""
-    asked = dict.fromkeys(("CONVEX_PROVISION_HOST", "CONVEX_VERSION_API_ORIGIN"), address)
-    return {**asked, "PATH": str(node_binary().parent), "HOME": scratch, "TMPDIR": scratch, "NO_COLOR": "1"}
+    own = {"PATH": str(node_binary().parent), "HOME": scratch, "TMPDIR": scratch, "NO_COLOR": "1"}
+    return {**own, **on_this_machine(address)}
 
 
 def _unpacked(body: bytes) -> bytes:

@@ -98,6 +98,8 @@ class Recorder:
         self.asked.append(path)
         if path == "/api/deploy2/start_push":
             self.pushed = body
+        if path == "/api/v1/get_canonical_urls":  # before it runs a build command
+            return 200, dict.fromkeys(("convexCloudUrl", "convexSiteUrl"), self.address)
         if path not in _ANSWERS:
             return 404, {"code": "NotFound", "message": f"{path} is not recorded"}
         return 200, _ANSWERS[path]
@@ -115,6 +117,9 @@ class _Server(ThreadingHTTPServer):
 def _handler(recorder: Recorder) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.do_POST()
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
