@@ -1,0 +1,217 @@
+"""Which commits the backend has run, which is the suspect, and which may be pushed again. Decides only; reads nothing.
+
+- Convex keeps no code. What was live when is put together from its audit log, from Vercel's builds and from git.
+- A push names its commit in its message; else the one Vercel build that it fell into does; else nobody knows it.
+- The suspect is what was live when the issue began.
+- Never offered: the suspect, what is live now, what was pushed after the suspect, what has the suspect's own backend
+  code, and what this incident's other runs went back to already.
+- What is not known to have been live is offered last, and has to be named to be taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rollback_lib.providers.convex_facts import AuditEvent
+from rollback_lib.providers.repository import Commit
+from rollback_lib.providers.vercel import Deployment
+
+__all__ = [
+    "Push",
+    "Revision",
+    "SuspectPush",
+    "find_suspect",
+    "pushes_by_builds",
+    "pushes_by_log",
+    "stable_revisions",
+    "unpushed_revisions",
+]
+
+LONGEST_BUILD = timedelta(minutes=45)  # Vercel ends a build after that
+Find = Callable[[str], Commit | None]
+
+
+@dataclass(frozen=True)
+class Push:
+    """One time that code was put live on the backend."""
+
+    at: datetime
+    commit: Commit | None  # None: nobody can say which code it was
+    known_by: str  # audit log, Vercel build dpl_1, ...
+    told: str = ""  # the push's own message
+    by: str = ""  # member 12, token 7; empty: not said
+
+    def __repr__(self) -> str:
+        what = f"{self.commit.short} {self.commit.subject}" if self.commit else "a commit that nobody knows"
+        return f"{self.at:%Y-%m-%d %H:%M:%S} UTC: {what} ({self.known_by})"
+
+
+@dataclass(frozen=True)
+class SuspectPush:
+    """What was live when the issue began."""
+
+    push: Push
+    notes: tuple[str, ...]  # what is uncertain, and what speaks against the backend's code as the cause
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit that may be pushed again."""
+
+    commit: Commit
+    live_from: datetime | None  # None: not known to have been live at all
+    live_until: datetime | None
+    known_by: str
+    undone: tuple[Push, ...]  # what it takes back, newest first
+    notes: tuple[str, ...] = ()
+
+
+def pushes_by_log(
+    events: Sequence[AuditEvent], builds: Sequence[Deployment], mentioned: Find, known: Find
+) -> tuple[Push, ...]:
+    """Say of each push in the audit log which commit it put live, oldest first.
+
+    Args:
+        events: The audit log's pushes, oldest first.
+        builds: Vercel's production deployments, any order; their builds push the backend where the build command does.
+        mentioned: Finds the one commit that a text names by its sha.
+        known: Finds the commit of a sha.
+    """
+    return tuple(_by_event(event, builds, mentioned, known) for event in events)
+
+
+def pushes_by_builds(
+    builds: Sequence[Deployment], last: AuditEvent | None, mentioned: Find, known: Find
+) -> tuple[Push, ...]:
+    """Say the same where there is no audit log: each build of production that came to its end has pushed, oldest first.
+
+    Args:
+        builds: Vercel's production deployments, whose builds push the backend.
+        last: The newest push, which Convex tells on every plan.
+        mentioned: Finds the one commit that a text names by its sha.
+        known: Finds the commit of a sha.
+    """
+    found = [
+        Push(
+            build.ready_at,
+            known(build.commit_sha) if build.commit_sha else None,
+            f"Vercel build {build.id}",
+            build.commit_message,
+        )
+        for build in builds
+        if build.state == "READY" and build.ready_at is not None
+    ]
+    if last is not None and not any(_built_at(build, last.at) for build in builds):
+        found.append(_by_event(last, (), mentioned, known))
+    return tuple(sorted(found, key=lambda push: push.at))
+
+
+def find_suspect(
+    pushes: Sequence[Push], issue_at: datetime, long_live: timedelta, ours: Collection[str] = ()
+) -> SuspectPush | None:
+    """Find what was live when the issue began; None if nothing on record was.
+
+    Args:
+        pushes: Oldest first.
+        issue_at: When the issue began.
+        long_live: Live for longer than this before the issue: the backend's code is an unlikely cause.
+        ours: Commits that this incident's other runs pushed since: none of those pushes began it.
+    """
+    live = [push for push in pushes if push.at <= issue_at]
+    if not live:
+        return None
+    push = live[-1]
+    notes = []
+    if push.commit is None:
+        notes.append("which commit it was is not on record: its code cannot be compared, nor pushed again")
+    later = [one for one in pushes if one.at > issue_at and not (one.commit and one.commit.sha in ours)]
+    if later:
+        notes.append(
+            f"{len(later)} push(es) came after the issue began; the last one is live now: {later[-1]!r}"
+        )
+    if issue_at - push.at > long_live:
+        hours = (issue_at - push.at).total_seconds() / 3600
+        notes.append(
+            f"it had been live for {hours:.0f} h before the issue began: the backend's code is an unlikely cause; run 0_triage first"
+        )
+    return SuspectPush(push, tuple(notes))
+
+
+def stable_revisions(
+    pushes: Sequence[Push],
+    suspect: Push,
+    same_code: Callable[[Commit, Commit], bool],
+    gone_back_to: Collection[str] = (),
+) -> tuple[Revision, ...]:
+    """List what may be pushed again, the last stable one first.
+
+    Args:
+        pushes: Oldest first, the suspect among them.
+        suspect: What was live when the issue began.
+        same_code: Says whether two commits have the same backend code.
+        gone_back_to: Commits that this incident's other runs pushed already.
+    """
+    earlier = [push for push in pushes if push.at < suspect.at]
+    refused = {*gone_back_to, *(push.commit.sha for push in (suspect, pushes[-1]) if push.commit is not None)}
+    found: list[Revision] = []
+    for number in range(len(earlier) - 1, -1, -1):
+        push = earlier[number]
+        commit = push.commit
+        if commit is None or commit.sha in refused:
+            continue
+        refused.add(commit.sha)
+        if suspect.commit is not None and same_code(commit, suspect.commit):
+            continue
+        until = [*earlier[number + 1 :], suspect][0].at
+        undone = tuple(one for one in reversed(pushes) if one.at > push.at)
+        found.append(Revision(commit, push.at, until, push.known_by, undone, _doubts(undone)))
+    return tuple(found)
+
+
+def unpushed_revisions(
+    history: Sequence[Commit], issue_at: datetime, same_code: Callable[[Commit, Commit], bool]
+) -> tuple[Revision, ...]:
+    """List commits of production's branch that may have been live, newest first: neither log nor build says so.
+
+    The newest one before the issue counts as the suspect.
+
+    Args:
+        history: The branch's own line, newest first.
+        issue_at: When the issue began.
+        same_code: Says whether two commits have the same backend code.
+    """
+    before = [commit for commit in history if commit.committed_at <= issue_at]
+    if not before:
+        return ()
+    suspect, *older = before
+    note = "not known to have been live: neither an audit log nor a build tells what was pushed"
+    return tuple(
+        Revision(commit, None, None, "git", (), (note,)) for commit in older if not same_code(commit, suspect)
+    )
+
+
+def _by_event(event: AuditEvent, builds: Sequence[Deployment], mentioned: Find, known: Find) -> Push:
+    named = mentioned(event.message) if event.message else None
+    if named is not None:
+        return Push(event.at, named, "audit log", event.message, event.actor)
+    within = {build.commit_sha: build for build in builds if _built_at(build, event.at) and build.commit_sha}
+    if len(within) == 1:
+        build = next(iter(within.values()))
+        known_by = f"audit log; Vercel build {build.id} at that time"
+        return Push(event.at, known(build.commit_sha), known_by, event.message, event.actor)
+    return Push(event.at, None, "audit log", event.message, event.actor)
+
+
+def _built_at(build: Deployment, at: datetime) -> bool:
+    """Say whether a build was going on: a push during it is its own."""
+    return build.created_at <= at <= (build.ready_at or build.created_at + LONGEST_BUILD)
+
+
+def _doubts(undone: Sequence[Push]) -> tuple[str, ...]:
+    unknown = [push for push in undone if push.commit is None]
+    if not unknown:
+        return ()
+    times = ", ".join(f"{push.at:%H:%M:%S} UTC" for push in unknown)
+    return (f"takes back {len(unknown)} push(es) whose code nobody knows ({times}): it cannot be put back",)

@@ -1,0 +1,190 @@
+"""Which commit was pushed when, which push is the suspect, and what may be pushed again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from test_procedures_candidates import DAY, ISSUE, at, deployment
+
+from rollback_lib.procedures.revisions import (
+    Push,
+    find_suspect,
+    pushes_by_builds,
+    pushes_by_log,
+    stable_revisions,
+    unpushed_revisions,
+)
+from rollback_lib.providers.convex_facts import AuditEvent
+from rollback_lib.providers.repository import Commit
+
+
+def commit(name: str, hours: float = -10.0) -> Commit:
+    """Give a commit whose sha begins with its name."""
+    return Commit(f"{name:0<40}", (), "dev", at(hours), at(hours), f"change {name}")
+
+
+COMMITS = {commit(name).sha: commit(name) for name in ("a1", "b2", "c3", "d4")}
+
+
+def known(sha: str) -> Commit | None:
+    """Find a commit by its sha."""
+    return COMMITS.get(sha)
+
+
+def mentioned(text: str) -> Commit | None:
+    """Find the commit that a text names."""
+    return next((one for sha, one in COMMITS.items() if sha[:7] in text), None)
+
+
+def event(hours: float, message: str = "") -> AuditEvent:
+    """Give a push as the audit log has it."""
+    return AuditEvent("push_config_with_components", at(hours), "member 12", message)
+
+
+def push(name: str | None, hours: float) -> Push:
+    """Give a push of a commit."""
+    return Push(at(hours), commit(name) if name else None, "audit log")
+
+
+def never(_one: Commit, _other: Commit) -> bool:
+    """Say that no two commits have the same code."""
+    return False
+
+
+def names(revisions) -> list[str]:
+    """List commits by their names."""
+    return [revision.commit.sha.rstrip("0") for revision in revisions]
+
+
+# --- which commit a push put live
+
+
+def test_a_push_is_known_by_the_commit_in_its_message():
+    """The message counts also where a build was going on at that time."""
+    build = deployment("b2", -2, commit_sha=commit("b2").sha)
+    (found,) = pushes_by_log([event(-1.99, "Deployed from Vercel • a100000")], [build], mentioned, known)
+    assert found.commit == commit("a1")
+    assert (found.known_by, found.by, found.at) == ("audit log", "member 12", at(-1.99))
+
+
+def test_a_push_without_a_commit_in_it_is_known_by_the_build_it_fell_into():
+    """A laptop's push says nothing; Vercel's build at that very time says what it built."""
+    builds = [
+        deployment(name, hours, commit_sha=commit(name).sha) for name, hours in (("a1", -5), ("b2", -2))
+    ]
+    first, second = pushes_by_log([event(-4.99), event(-1.98, "hotfix")], builds, mentioned, known)
+    assert (first.commit, second.commit) == (commit("a1"), commit("b2"))
+    assert second.known_by == "audit log; Vercel build dpl_b2 at that time"
+
+
+@pytest.mark.parametrize(
+    "builds",
+    [
+        [],
+        [deployment("a1", -5, commit_sha=commit("a1").sha)],
+        [deployment(name, -2, commit_sha=commit(name).sha) for name in ("a1", "b2")],
+        [deployment("a1", -2, commit_sha="")],
+    ],
+    ids=["no build", "build was over", "two at once", "build without a commit"],
+)
+def test_a_push_that_nothing_tells_of_has_no_commit(builds):
+    """Nobody guesses what a laptop pushed."""
+    (found,) = pushes_by_log([event(-1.99, "fix things")], builds, mentioned, known)
+    assert found.commit is None
+    assert found.told == "fix things"
+
+
+def test_without_a_log_each_build_that_came_to_its_end_was_a_push():
+    """Oldest first; a failed build pushed nothing, and the last push is told by Convex."""
+    builds = [
+        deployment("b2", -2, commit_sha=commit("b2").sha),
+        deployment("c3", -1, commit_sha=commit("c3").sha, state="ERROR"),
+        deployment("a1", -5, commit_sha=commit("a1").sha),
+    ]
+    found = pushes_by_builds(builds, event(-0.5, f"rollback to {commit('d4').sha}"), mentioned, known)
+    assert [one.commit for one in found] == [commit("a1"), commit("b2"), commit("d4")]
+    assert found[0].known_by == "Vercel build dpl_a1"
+    inside_the_last = pushes_by_builds(builds, event(-1.98), mentioned, known)
+    assert [one.commit for one in inside_the_last] == [commit("a1"), commit("b2")]
+
+
+# --- the suspect
+
+
+def test_suspect_is_what_was_live_when_the_issue_began():
+    """Not the newest push: a hotfix that came after cannot have begun it."""
+    found = find_suspect([push("a1", -5), push("b2", -1), push("c3", 0.2)], ISSUE, DAY)
+    assert found is not None
+    assert found.push == push("b2", -1)
+    assert "1 push(es) came after the issue began" in found.notes[0]
+    assert "c30000000000" in found.notes[0]
+
+
+def test_pushes_of_our_own_runs_are_no_doubt():
+    """A second rollback of the incident is not told of the first as of somebody else's push."""
+    found = find_suspect([push("b2", -1), push("a1", 0.2)], ISSUE, DAY, {commit("a1").sha})
+    assert found is not None
+    assert found.notes == ()
+
+
+def test_suspect_that_was_live_for_long_or_is_unknown_is_said_to_be_so():
+    """Old code rarely begins to fail by itself; code that nobody knows cannot be compared."""
+    found = find_suspect([push(None, -49)], ISSUE, DAY)
+    assert found is not None
+    assert "not on record" in found.notes[0]
+    assert "live for 49 h before the issue began" in found.notes[1]
+    assert find_suspect([push("a1", 0.1)], ISSUE, DAY) is None
+    assert find_suspect([push("a1", 0)], ISSUE, timedelta(0)) is not None
+
+
+# --- what may be pushed again
+
+
+def test_last_stable_revision_comes_first_with_what_it_takes_back():
+    """Everything after it is undone, a colleague's hotfix included, newest first."""
+    pushes = [push("a1", -9), push("b2", -5), push("c3", -1), push("d4", 0.2)]
+    found = stable_revisions(pushes, pushes[2], never)
+    assert names(found) == ["b2", "a1"]
+    assert found[0].undone == (pushes[3], pushes[2])
+    assert (found[0].live_from, found[0].live_until) == (at(-5), at(-1))
+    assert found[1].live_until == at(-5)
+
+
+def test_never_offered_are_suspect_live_one_later_ones_and_those_gone_back_to():
+    """A suspect that had been live before is no way back either."""
+    pushes = [push("a1", -9), push("c3", -8), push("b2", -5), push("d4", -4), push("c3", -1), push("d4", 0.2)]
+    assert names(stable_revisions(pushes, pushes[4], never)) == ["b2", "a1"]
+    assert names(stable_revisions(pushes, pushes[4], never, {commit("b2").sha})) == ["a1"]
+
+
+def test_revision_with_the_suspects_own_backend_code_is_passed_over():
+    """A commit that changed only the frontend changes nothing when it is pushed again."""
+    pushes = [push("a1", -9), push("b2", -5), push("c3", -1)]
+
+    def same(one: Commit, other: Commit) -> bool:
+        return {one, other} == {commit("b2"), commit("c3")}
+
+    assert names(stable_revisions(pushes, pushes[2], same)) == ["a1"]
+
+
+def test_push_that_nobody_knows_is_no_candidate_and_cannot_be_put_back():
+    """It is passed over, and whoever goes further back is told that it is lost."""
+    pushes = [push("a1", -9), push(None, -5), push("c3", -1)]
+    (found,) = stable_revisions(pushes, pushes[2], never)
+    assert found.commit == commit("a1")
+    assert "takes back 1 push(es) whose code nobody knows" in found.notes[0]
+
+
+def test_commits_of_the_branch_are_offered_where_nothing_tells_what_was_pushed():
+    """The newest before the issue counts as the suspect; what came after is none of them."""
+    history = [commit("d4", 0.5), commit("c3", -1), commit("b2", -5), commit("a1", -9)]
+
+    def same(one: Commit, other: Commit) -> bool:
+        return {one.sha, other.sha} == {commit("b2").sha, commit("c3").sha}
+
+    found = unpushed_revisions(history, ISSUE, same)
+    assert names(found) == ["a1"]
+    assert found[0].live_from is None
+    assert "not known to have been live" in found[0].notes[0]
+    assert unpushed_revisions(history[:1], ISSUE, same) == ()
