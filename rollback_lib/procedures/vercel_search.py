@@ -15,25 +15,23 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from rollback_lib.clock import parse_instant, to_iso
+from rollback_lib.clock import to_iso
 from rollback_lib.errors import BadParameters, RollbackError, Unreachable
 from rollback_lib.model import Check, CheckStatus, DeploymentId
 from rollback_lib.procedures.candidates import Candidate, Suspect, find_suspect, refusal, stable_candidates
+from rollback_lib.procedures.issue import issue_began
 from rollback_lib.procedures.session import Session
-from rollback_lib.procedures.vercel_facts import Stable, skew_of, skew_text, state_of
+from rollback_lib.procedures.vercel_facts import Stable, skew_of, state_of
 from rollback_lib.procedures.vercel_undo import Undone, tried_before, what_was_done
 from rollback_lib.providers.app import HealthReading, PageReading
-from rollback_lib.providers.sentry import RatePoint
 from rollback_lib.providers.vercel import Deployment, Project
 from rollback_lib.signals.checks import check_health, check_page, read_rate, side_by_side
-from rollback_lib.signals.onset import onset
 
 __all__ = ["Search"]
 
 R = TypeVar("R", HealthReading, PageReading)
 PROBED_AT_MOST = 3  # candidates; each costs a few requests
 _UNCHANGED = "Nothing was changed."
-_SAY_WHEN = 'Set issue_started_at, for example "-20m" or "2026-11-23T21:50:00Z".'
 
 
 @dataclass
@@ -57,7 +55,7 @@ class Search:
             Unreachable: Vercel gave no usable answer.
         """
         project = self.session.clients.vercel.project()
-        issue_at, issue_from = self._issue_began()
+        issue_at, issue_from = issue_began(self.session, self._skew_s)
         suspect = self._suspect(project, issue_at)
         candidates = self._candidates(project, suspect)
         self._refuse_further_back_unasked(project, suspect)
@@ -122,51 +120,6 @@ class Search:
     def _skew_s(self) -> float:
         """Return how far Vercel's clock is ahead of ours, as far as it tells."""
         return skew_of(self.session.clients.vercel.heard) or 0.0
-
-    def _issue_began(self) -> tuple[datetime, str]:
-        """Tell when the issue began, on the platform's clock, and how that is known."""
-        given = self.session.parameters.issue_started_at
-        if given:
-            return self._as_given(given), "as given"
-        policy = self.session.resolved.policy
-        end = self.session.clock.now() + timedelta(seconds=self._skew_s - policy.telemetry_lag_s)
-        limit = self.session.plan.criterion("P1.C3").limit
-        found = (
-            onset(self._series(end - timedelta(seconds=policy.onset_lookback_s), end), limit.threshold)
-            if limit
-            else None
-        )
-        if found is None:
-            raise BadParameters(
-                "When the issue began is not given, and Sentry's error rate shows no rise that is still on.",
-                _UNCHANGED,
-                _SAY_WHEN,
-            )
-        return found, "from the error rate in Sentry"
-
-    def _as_given(self, given: str) -> datetime:
-        """Read the parameter; "-20m" counts from when the run was opened, so a clock that is far off is refused."""
-        opened = datetime.fromisoformat(next(self.session.journal.find("run.opened")).at)
-        instant = parse_instant(given, opened)
-        if not given.strip().startswith("-"):
-            return instant  # whatever this machine's clock says
-        if abs(self._skew_s) > self.session.resolved.policy.clock_skew_s:
-            raise BadParameters(
-                f'issue_started_at is "{given}", counted from now, but {skew_text(self._skew_s)}: the wrong deployment could become the suspect.',
-                _UNCHANGED,
-                'Set this machine\'s clock, or write issue_started_at with date, time and zone as Sentry shows it ("2026-11-23T21:50:00Z"); then begin a new run (new_run = True).',
-            )
-        return instant + timedelta(seconds=self._skew_s)
-
-    def _series(self, start: datetime, end: datetime) -> tuple[RatePoint, ...]:
-        try:
-            return self.session.clients.sentry.series(start, end, 60)
-        except RollbackError as exc:
-            raise BadParameters(
-                f"When the issue began is not given, and Sentry cannot be asked: {exc.happened}",
-                _UNCHANGED,
-                _SAY_WHEN,
-            ) from exc
 
     def _suspect(self, project: Project, issue_at: datetime) -> Suspect:
         long_live = timedelta(hours=self.session.resolved.policy.suspect_live_long_h)
