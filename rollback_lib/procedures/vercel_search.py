@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from rollback_lib.clock import to_iso
-from rollback_lib.errors import BadParameters, RollbackError, Unreachable
+from rollback_lib.errors import BadParameters, Unreachable
 from rollback_lib.model import Check, CheckStatus, DeploymentId
 from rollback_lib.procedures.candidates import Candidate, Suspect, find_suspect, refusal, stable_candidates
 from rollback_lib.procedures.issue import issue_began
