@@ -252,6 +252,18 @@ def test_a_request_that_was_changed_in_the_store_is_not_signed_or_not_taken(
     assert not waiting.opens()
 
 
+def test_what_lies_in_the_store_steers_no_terminal(
+    waiting: Waiting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever can write there could else draw an approver another request than the one that they sign."""
+    place = waiting.home / "state" / "approvals" / "drill" / "\x1b[2J\x1b[1;1Hall is well" / "request.json"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    told = approve().output + capsys.readouterr().err
+    assert "all is well" in told
+    assert "\x1b" not in told
+
+
 def test_a_request_that_was_changed_is_listed_as_unreadable(waiting: Waiting) -> None:
     """It is not silently left out."""
     request = waiting.request

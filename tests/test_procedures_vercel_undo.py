@@ -12,6 +12,7 @@ from conftest import FakeClock
 from rehearsal import Rehearsal
 
 from rollback_lib.errors import BadParameters, CheckFailed, NotApplied, RollbackError
+from rollback_lib.journal import FILE_NAME
 from rollback_lib.procedures import VercelRollback
 from rollback_lib.procedures.vercel_undo import tried_before
 from rollback_lib.simulator import Broken, Fault, Jobs, WorldSpec
@@ -158,6 +159,23 @@ def test_undo_refused_for_another_reason_is_not_tried_by_the_other_request(compa
         undo.move_production(stable)
     assert len(company.sent("/rollback/")) == 1
     assert company.live() == {first.identify_stable_deployment().deployment.id}
+
+
+def test_run_whose_journal_was_changed_is_not_undone(company: Rehearsal):
+    """Its first and last lines are sound, so it is listed as any other; what it did cannot be read from the rest."""
+    first = done_and_left(company)
+    path = first.folder / FILE_NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    done = next(at for at, line in enumerate(lines) if b'"effect.done"' in line)
+    path.write_bytes(
+        b"".join(
+            [*lines[: done + 1], lines[done + 1].replace(b'"by":"ana"', b'"by":"dee"'), *lines[done + 2 :]]
+        )
+    )
+    undo = company.open(undo=first.journal.run)
+    with pytest.raises(BadParameters, match=f"does not hold from line {done + 2} on"):
+        to_gate(undo)
+    assert len(company.sent("/dpl_")) == 1
 
 
 def test_undo_of_an_undo_goes_back_again(company: Rehearsal):

@@ -43,7 +43,11 @@ def what_was_done(session: Session, run: str) -> Undone:
     if (found.procedure, found.environment) != (1, environment) or found.broken:
         trouble = found.broken or f"it is of procedure {found.procedure} in {found.environment}"
         raise _cannot(found, trouble, "Name a run of procedure 1 in this environment.")
-    lines = read_journal(found.folder / FILE_NAME).lines
+    reading = read_journal(found.folder / FILE_NAME)
+    lines = reading.lines
+    if reading.defect is not None:
+        told = f"its journal does not hold from line {reading.defect.line} on: {reading.defect.reason}"
+        raise _cannot(found, told, "Nobody can say what it did: look at the Vercel dashboard and act there.")
     if effect_in_doubt(lines):
         raise _cannot(
             found,
