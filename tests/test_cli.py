@@ -14,9 +14,12 @@ from conftest import FakeClock
 from parameters_project import configured
 from rehearsal import Rehearsal
 from repository import ROOT
+from test_procedures_vercel_rollback import all_cells
 from typer.main import get_command
 
 from rollback_lib.cli import app
+from rollback_lib.cli.running import standing
+from rollback_lib.errors import GateClosed
 from rollback_lib.parameters import load_contacts
 from rollback_lib.simulator import DEFAULT_PORTS
 
@@ -113,6 +116,7 @@ def test_log_status_verify_and_report_of_a_run(
     ]
     assert run.journal.run in said[0].stdout
     assert f"drill is held by run {run.journal.run} of ana on " in said[0].stdout
+    assert "under way, or cut off" in said[0].stdout
     assert "Deployed By" in said[1].stdout
     assert said[2].stdout.startswith(
         "Date,Environment,Reason,Method,Duration,Data Loss,Deployed By,Approved By,Outcome,Run"
@@ -123,6 +127,38 @@ def test_log_status_verify_and_report_of_a_run(
     asked = rollback(company.home, "status", "--phones")
     assert asked.returncode == 0
     assert run.session.resolved.contacts.holders("cto")[0].phone in asked.stdout
+
+
+def test_status_says_of_a_stopped_run_why_it_stopped_and_how_to_go_on(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that a gate refused is not taken for one that is over."""
+    company = Rehearsal(tmp_path, clock)
+    monkeypatch.setenv("ROLLBACK_HOME", str(company.home))
+    run = company.open(confirm="")
+    with pytest.raises(GateClosed):
+        all_cells(run)
+    told = rollback(company.home, "status").stdout
+    assert "stopped, so far refused\n    Gate P1.G1 (Promote to Production) is closed: the name " in told
+    assert "Go on with one: rollback resume RUN. End one: rollback abort RUN --reason ..." in told
+    assert list(standing(run.folder, told=True)) == [
+        f"Open:    go on with it: rollback resume {run.journal.run}; or end it: rollback abort {run.journal.run} --reason ..."
+    ]
+
+
+def test_a_run_that_ended_says_where_production_is_and_what_is_left_to_do(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unattended as well: the pin is the first thing that is forgotten."""
+    company = Rehearsal(tmp_path, clock)
+    monkeypatch.setenv("ROLLBACK_HOME", str(company.home))
+    run = company.open()
+    all_cells(run)
+    now, undo, *to_do = standing(run.folder, told=False)
+    assert now == f"Now:     Production was left on {company.role('stable')}, pinned."
+    assert f"rollback undo {run.journal.run}" in undo
+    assert to_do[0].startswith("To do:   production is pinned")
+    assert list(standing(run.folder, told=True)) == to_do
 
 
 def test_phones_are_those_of_the_environment_asked_for(tmp_path: Path) -> None:

@@ -82,6 +82,17 @@ def test_sound_environment_would_work(tmp_path: Path, world: Serving) -> None:
     assert set(told["findings"][0]) == {"subject", "check", "status", "seen", "todo", "after"}
 
 
+def test_an_app_that_fails_is_no_reason_why_a_rollback_would_not_work(tmp_path: Path) -> None:
+    """Asked in the middle of an incident it does not talk anybody out of the rollback that the incident needs."""
+    with serve(WorldSpec(traffic_rps=0.1, history_s=4000)) as serving:
+        home = at(project(tmp_path), serving.addresses)
+        serving.write_secrets(home / ".secrets" / "drill.env")
+        done = doctor(home)
+    assert done.returncode == 1
+    assert "The app of DRILL is failing now, which is what a rollback is for" in done.stdout
+    assert "NOT" not in done.stdout
+
+
 def test_drill_without_a_world_says_how_to_start_one(tmp_path: Path, mute: dict[str, str]) -> None:
     """Nobody answers: all of it unknown, in time, with what to type; never a traceback."""
     home = at(project(tmp_path), mute)

@@ -46,6 +46,7 @@ def test_aborted_before_any_effect_is_refused_and_nobody_is_disturbed(company: R
     assert outcome(rollback)["outcome"] == "refused"
     assert outcome(rollback)["state"] == "This run changed nothing of production."
     assert "false alarm" in outcome(rollback)["why"]
+    assert outcome(rollback)["still_open"] == []  # no pin, no checklist: nothing was rolled back
     assert company.live() == {company.role("bad")}
     assert said(company) == []
     assert verify_record(rollback.folder).ok
@@ -62,6 +63,9 @@ def test_aborted_after_the_effect_is_failed_and_says_where_production_is(company
     assert outcome(rollback)["outcome"] == "failed"
     assert stable.deployment.id in outcome(rollback)["state"]
     assert stable.live in outcome(rollback)["undo"]
+    pinned, flows, *_ = outcome(rollback)["still_open"]
+    assert pinned.startswith("production is pinned")
+    assert "only their pages were looked at" in flows
     assert company.live() == {stable.deployment.id}
     assert any("the lead wants to look first" in text for text in _texts(company))
     assert verify_record(rollback.folder).ok

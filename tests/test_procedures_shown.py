@@ -51,6 +51,14 @@ def test_a_long_listing_is_cut_and_says_so(rows: int, left: int | None) -> None:
         assert left is None or f"... and {left} more" in text
 
 
+def test_a_long_cell_wraps_so_that_what_was_wanted_stays_in_sight() -> None:
+    """A domain after the other in one cell does not push the threshold off the screen; ids stay on their line."""
+    domains = ", ".join(f"www{n}.derrimut247.drill" for n in range(9))
+    html = Listing("After", ("seen", "wanted"), ((domains, "dpl_1 live"),))._repr_html_()
+    assert f"anywhere'>{domains}</td>" in html
+    assert "nowrap'>dpl_1 live</td>" in html
+
+
 def test_nothing_in_a_listing_is_taken_for_markup() -> None:
     """A commit's message is text, whatever it holds."""
     html = Listing(EVIL, (EVIL,), ((EVIL,),), EVIL)._repr_html_()

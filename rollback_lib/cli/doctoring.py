@@ -134,18 +134,22 @@ def _rows(examined: Sequence[Examined]) -> Iterator[Examined]:
 
 
 def _verdict(environment: str, examined: Sequence[Examined]) -> str:
+    from rollback_lib.procedures.doctor.site import FAILING_NOW
+
     count = _counts(examined)
     told = ", ".join(f"{count[status]} {status}" for status in _LOOKS if count[status])
     if not count["wrong"] and not count["unknown"]:
         return f"A rollback would work in {environment.upper()} today, as far as can be seen: {told}."
+    if all(one.finding.todo == FAILING_NOW for one in _roots(examined)):
+        return f"The app of {environment.upper()} is failing now, which is what a rollback is for. All else that one needs is well, as far as can be seen: {told}."
     certain = "would NOT work as it is" if count["wrong"] else "is NOT known to work"
-    roots = [
-        f"{one.subject}: {one.check}"
-        for one in examined
-        if one.finding.status in ("wrong", "unknown") and not one.finding.after
-    ]
-    begin = "\n".join(f"  {root}" for root in roots[:NAMED])
+    begin = "\n".join(f"  {one.subject}: {one.check}" for one in _roots(examined)[:NAMED])
     return f"A rollback in {environment.upper()} {certain}: {told}.\nBegin with:\n{begin}"
+
+
+def _roots(examined: Sequence[Examined]) -> list[Examined]:
+    """Give what is wrong or unknown by itself, not for another check's sake."""
+    return [one for one in examined if one.finding.status in ("wrong", "unknown") and not one.finding.after]
 
 
 def _counts(examined: Sequence[Examined]) -> Counter[str]:

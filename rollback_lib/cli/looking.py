@@ -38,11 +38,18 @@ def status(
         if one.broken:
             out.print(f"{one.run}  {one.incident}  CANNOT BE READ: {one.broken}", markup=False)
     for one in found:
+        stopped = f"stopped, so far {one.outcome}" if one.has_record else "under way, or cut off"
         out.print(
-            f"{one.run}  {one.incident}  procedure {one.procedure}  begun {one.started_at:%Y-%m-%d %H:%M} UTC  {one.outcome or 'under way'}",
+            f"{one.run}  {one.incident}  procedure {one.procedure}  begun {one.started_at:%Y-%m-%d %H:%M} UTC  {stopped}",
             markup=False,
         )
-    if not found:
+        if one.has_record and one.why:
+            out.print(f"    {one.why.splitlines()[0]}", markup=False)
+    if found:
+        out.print(
+            "Go on with one: rollback resume RUN. End one: rollback abort RUN --reason ...", markup=False
+        )
+    else:
         out.print(f"No open run in {environment}.", markup=False)
     out.print(_lease(home, environment), markup=False)
 

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from rollback_lib.drills.drill import Drilled
     from rollback_lib.simulator import Serving
 
-__all__ = ["carry_out", "given_pairs"]
+__all__ = ["carry_out", "given_pairs", "standing"]
 
+HELD = 5  # exit code: somebody else acts, so this one has nothing to go on with
 _SECRETS_FILE = Path(".secrets") / "drill.env"
 _STATE = Path("state")  # as drill.yaml has it
 _KEYS = Path(".secrets") / "drill-keys"  # drill.yaml names the signers file in it
@@ -91,12 +92,30 @@ def carry_out(
     out.print(f"Outcome: {done.outcome or 'no run was begun'} (exit code {done.exit_code})", markup=False)
     if done.folder is not None:
         out.print(f"Record:  {done.folder}", markup=False)
+        for line in standing(done.folder, told=bool(done.error)) if done.exit_code != HELD else ():
+            out.print(line, markup=False)
     if result is not None:
         result.write_text(
             json.dumps({"outcome": done.outcome, "folder": str(done.folder) if done.folder else None}),
             encoding="utf-8",
         )
     return done.exit_code
+
+
+def standing(folder: Path, *, told: bool) -> Iterator[str]:
+    """Say how a run was left and what comes next, from its journal; what its error told already is left out."""
+    from rollback_lib.journal import FILE_NAME, read_journal
+
+    lines = read_journal(folder / FILE_NAME).lines
+    run, closed = lines[0].run, next((line for line in lines if line.event == "run.closed"), None)
+    if closed is None:
+        yield f"Open:    go on with it: rollback resume {run}; or end it: rollback abort {run} --reason ..."
+        return
+    if not told:
+        yield f"Now:     {closed.data['state']}"
+        yield f"         {closed.data['undo']}"
+    for text in closed.data["still_open"]:
+        yield f"To do:   {text}"
 
 
 def _injected(home: Path, environment: str, files: list[Path], pairs: list[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rollback_lib.journal import Journal
 __all__ = ["Listing", "Notice", "show", "warn"]
 
 _ADDRESS = re.compile(r"https?://[^\s<>&'\"]+")
+LONG_CELL = 60  # characters
 LONGEST = 12  # rows: what a screen holds beside the cells around it
 
 
@@ -41,7 +42,7 @@ class Listing:
         )
         body = "".join(
             "<tr>"
-            + "".join(f"<td style='text-align:left;white-space:nowrap'>{escape(cell)}</td>" for cell in row)
+            + "".join(f"<td style='text-align:left;{_width(cell)}'>{escape(cell)}</td>" for cell in row)
             + "</tr>"
             for row in self.rows[:LONGEST]
         )
@@ -69,6 +70,11 @@ class Notice:
             + "".join(f"<div>&nbsp;&nbsp;{_linked(line)}</div>" for line in self.lines)
             + "</div>"
         )
+
+
+def _width(cell: str) -> str:
+    """Keep a short cell on its line; a long one must not push its neighbours out of sight."""
+    return "white-space:nowrap" if len(cell) <= LONG_CELL else "min-width:24em;overflow-wrap:anywhere"
 
 
 def _flat(cell: str) -> str:

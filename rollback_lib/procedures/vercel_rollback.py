@@ -409,8 +409,11 @@ class VercelRollback(Procedure):
         return Check("P1.PIN", title, CheckStatus.PASSED, f"{live.seen}; {pin}", wanted, live.source)
 
     def still_open(self) -> tuple[str, ...]:
-        """List what a person still has to do."""
+        """List what a person still has to do; where nothing was sent, nothing that follows from a rollback."""
+        if not self.effect_sent:
+            return tuple(self.session.thread.warnings)
         lines = [
+            "critical flows: only their pages were looked at; sign in, book and pay once yourself",
             "post-rollback checklist of the plan",
             f"post-mortem within {self._postmortem_h} hours",
         ]

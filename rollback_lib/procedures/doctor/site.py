@@ -13,10 +13,10 @@ from rollback_lib.procedures.doctor.checks import Check
 from rollback_lib.procedures.doctor.finding import Finding, NotKnown, not_checked, ok, unknown, warning, wrong
 from rollback_lib.procedures.doctor.readings import Readings
 
-__all__ = ["checks"]
+__all__ = ["FAILING_NOW", "checks"]
 
 FAILING = 500  # from this status on the app itself says that it fails
-_NOW = "The app is failing now: that is an incident, not a quiet day. See to it, then ask again."
+FAILING_NOW = "The app is failing now: that is an incident, not a quiet day. See to it, then ask again."
 
 
 def checks(readings: Readings) -> Iterator[Check]:
@@ -37,7 +37,7 @@ def health(readings: Readings) -> Finding:
     told = f"{readings.clients.use().app.health_url()} answers {seen.status}"
     if seen.ok:
         return ok(told)
-    return wrong(told, _NOW if seen.status >= FAILING else "Correct platform.app.url or .health_path.")
+    return wrong(told, FAILING_NOW if seen.status >= FAILING else "Correct platform.app.url or .health_path.")
 
 
 def version(readings: Readings) -> Finding:
@@ -78,7 +78,7 @@ def page(readings: Readings, which: Page) -> Finding:
     if seen.ok:
         return ok(f"{told} with {which.marker!r}")
     if seen.status >= FAILING:
-        return unknown(told, _NOW)
+        return unknown(told, FAILING_NOW)
     lacking = "" if seen.marker_found else f", without {which.marker!r}"
     return wrong(
         f"{told}{lacking}",
