@@ -20,7 +20,7 @@ from repository import PROJECT, ROOT
 LOCKS = ("requirements.lock", "requirements-bootstrap.lock")
 TOOLS = ROOT / "tests" / "conformance"
 # conda-forge's name, where it is another one than PyPI's.
-CONDA_NAMES = {"moto": "moto-server"}
+CONDA_NAMES = {"brotli": "brotli-python", "moto": "moto-server"}
 
 PIN = re.compile(r"^(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>\S+)(?: ; (?P<marker>.+?))? \\$")
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}(?: \\)?$")

@@ -53,6 +53,17 @@ _SERVER_ERROR: dict[str, Callable[[int, dict[str, str]], Response]] = {
     "sentry": lambda status, headers: JSONResponse({"detail": "Internal Error"}, status, headers),
     "slack": lambda status, headers: JSONResponse({"ok": False, "error": "internal_error"}, status, headers),
     "app": lambda status, headers: PlainTextResponse("Internal Server Error", status, headers),
+    **dict.fromkeys(
+        ("convex", "convex_api"),
+        lambda status, headers: JSONResponse(
+            {
+                "code": "InternalServerError",
+                "message": "Your request couldn't be completed. Try again later.",
+            },
+            status,
+            headers,
+        ),
+    ),
 }
 
 
@@ -89,6 +100,14 @@ _TOO_MANY: dict[str, Callable[[Fault, int], Response]] = {
         {"ok": False, "error": "ratelimited"}, 429, _wait(fault, by_itself=True)
     ),
     "app": lambda fault, _: PlainTextResponse("Too Many Requests", 429, _wait(fault, by_itself=True)),
+    **dict.fromkeys(
+        ("convex", "convex_api"),
+        lambda fault, _: JSONResponse(
+            {"code": "RateLimited", "message": "Too many requests. Try again later."},
+            429,
+            _wait(fault, by_itself=False),
+        ),
+    ),
 }
 
 
@@ -99,6 +118,16 @@ _DENIED: dict[str, Callable[[], Response]] = {
         {"ok": False, "error": "missing_scope", "needed": "chat:write", "provided": "identify"}
     ),
     "app": lambda: PlainTextResponse("Forbidden", 403),
+    **dict.fromkeys(
+        ("convex", "convex_api"),
+        lambda: JSONResponse(
+            {
+                "code": "OperationNotPermitted",
+                "message": "You do not have permission to perform this operation (deployment:deploy).",
+            },
+            403,
+        ),
+    ),
 }
 
 
@@ -151,4 +180,10 @@ _REFUSED: dict[str, Callable[[Fault, str], Response]] = {
     "sentry": _sentry_refusal,
     "slack": _slack_refusal,
     "app": lambda fault, _: PlainTextResponse(fault.message or "Refused", fault.status or 400),
+    **dict.fromkeys(
+        ("convex", "convex_api"),
+        lambda fault, _: JSONResponse(
+            {"code": fault.code or "BadRequest", "message": fault.message or "Refused"}, fault.status or 400
+        ),
+    ),
 }

@@ -32,7 +32,16 @@ __all__ = ["Door", "FaultBook"]
 
 _Sleep: TypeAlias = Callable[[float], Awaitable[Any]]
 _log = logging.getLogger(__name__)
-_ON_JOBS = ("job_failed", "job_skipped", "job_stuck", "partial", "concurrent_promote")
+_ON_JOBS = (
+    "job_failed",
+    "job_skipped",
+    "job_stuck",
+    "partial",
+    "concurrent_promote",
+    "push_race",
+    "concurrent_push",
+    "colleague_push",
+)
 _CLIENT_ERROR = 400
 
 
@@ -86,9 +95,11 @@ class Door:
             return
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         query = scope["query_string"].decode("latin-1")
-        caller = self._world.caller(self._service, scope, body)
+        plain = _unpacked(scope, body)
+        caller = self._world.caller(self._service, scope, plain)
         target = f"{path}?{query}" if query else path
-        asked = Asked(self._service, scope["method"], target, body, caller)
+        sent = body if plain is not body else None
+        asked = Asked(self._service, scope["method"], target, plain, caller, sent)
         entry = self._world.ledger.open(self._world.machine_ms(), asked)
         fault = self._world.faults.strike(self._service, scope["method"], path)
         entry.fault = fault.kind if fault is not None else None
@@ -270,6 +281,18 @@ async def _whole_body(receive: Receive) -> bytes | None:
         body += bytes(message.get("body", b""))
         if not message.get("more_body"):
             return body
+
+
+def _unpacked(scope: Scope, body: bytes) -> bytes:
+    """Unpack a body that came packed (brotli), so that the ledger can be read."""
+    if (b"content-encoding", b"br") not in scope["headers"]:
+        return body
+    import brotli  # only pushes of code come packed
+
+    try:
+        return bytes(brotli.decompress(body))
+    except brotli.error:
+        return body
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -32,12 +32,36 @@ _SLACK_READS = re.compile(
 _VERCEL_HARMLESS = re.compile(
     r"^/v\d+/projects/[^/]+/(?:rollback/[^/]+/update-description|protection-bypass)$"
 )
-_HIDDEN_FIELDS = frozenset({"value", "token", "password", "secret", "authorization"})
+# The backend's own requests, by path: what only looks, and what prepares a push. What is called by a path that leads
+# to a query is told by the service itself.
+_CONVEX_READS = re.compile(
+    r"^/api/(?:query|run_test_function|get_config_hashes|stream_function_logs|deploy2/evaluate_push"
+    r"|deploy2/evaluate_schema|deploy2/report_push_completed)/?$"
+)
+_CONVEX_PREPARING = re.compile(r"^/api/deploy2/(?:start_push|wait_for_schema)/?$")
+_CONVEX_FINISH = "/api/deploy2/finish_push"
+_CONVEX_API_READS = re.compile(r"^/api/deployment/(?:url_for_key|team_and_project_for_key)/?$")
+_LONGEST_TEXT = 2_000  # of what is kept of one; a push holds whole programs
+_HIDDEN_FIELDS = frozenset({"value", "token", "password", "secret", "authorization", "adminkey", "deploykey"})
+_HIDDEN_WITHIN = frozenset({"environmentvariables"})  # names may be seen, what they hold may not
 _HIDDEN = "[hidden]"
 
 
-def weight_of(service: Service, method: str, path: str) -> Weight:
+def weight_of(service: Service, method: str, path: str, body: Any = None) -> Weight:  # noqa: PLR0911 - one a rule
     """Tell what a request changes: nothing, something of the company, or what visitors get."""
+    if service == "convex" and _CONVEX_READS.match(path):
+        return "nothing"
+    if service == "convex" and _CONVEX_PREPARING.match(path):
+        return "company"
+    if (
+        service == "convex"
+        and path == _CONVEX_FINISH
+        and isinstance(body, dict)
+        and body.get("dryRun") is True
+    ):
+        return "company"
+    if service == "convex_api" and _CONVEX_API_READS.match(path):
+        return "nothing"
     if service == "slack":
         return "nothing" if _SLACK_READS.match(path) else "company"
     if service == "app" or method in _READING_VERBS:
@@ -54,8 +78,9 @@ class Asked:
     service: Service
     method: str
     target: str  # path and query as sent
-    body: bytes = b""
+    body: bytes = b""  # unpacked
     caller: str = "nobody"
+    sent: bytes | None = None  # the body as it came, where it came packed
 
 
 @dataclass
@@ -88,7 +113,8 @@ class Ledger:
     def open(self, at_ms: int, asked: Asked) -> Entry:
         """Write down a request that has just come."""
         path, _, query = asked.target.partition("?")
-        weight = weight_of(asked.service, asked.method, path)
+        body = _parsed(asked.body)
+        weight = weight_of(asked.service, asked.method, path, body)
         entry = Entry(
             seq=len(self._entries) + 1,
             at_ms=at_ms,
@@ -96,8 +122,8 @@ class Ledger:
             method=asked.method,
             path=self._hide(path),
             query=self._hide(query),
-            body_sha256=hashlib.sha256(asked.body).hexdigest(),
-            body=self._cleaned(_parsed(asked.body)),
+            body_sha256=hashlib.sha256(asked.body if asked.sent is None else asked.sent).hexdigest(),
+            body=self._cleaned(body),
             caller=asked.caller,
             changes=weight != "nothing",
             weight=weight,
@@ -115,15 +141,17 @@ class Ledger:
 
     def _cleaned(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self._hide(value)
+            return self._hide(value if len(value) <= _LONGEST_TEXT else f"[{len(value)} characters]")
         if isinstance(value, list):
             return [self._cleaned(item) for item in value]
         if isinstance(value, dict):
-            return {
-                key: _HIDDEN if key.lower() in _HIDDEN_FIELDS else self._cleaned(item)
-                for key, item in value.items()
-            }
+            return {key: self._field(key.lower(), item) for key, item in value.items()}
         return value
+
+    def _field(self, key: str, item: Any) -> Any:
+        if key in _HIDDEN_WITHIN and isinstance(item, dict):
+            return dict.fromkeys(item, _HIDDEN)
+        return _HIDDEN if key in _HIDDEN_FIELDS else self._cleaned(item)
 
 
 def _parsed(body: bytes) -> Any:

@@ -41,12 +41,29 @@ _SIGNING_POLL_S = 0.1  # how often those who sign look for requests
 _SETTLED_S = 0.3  # a world that lives no longer needs no past
 _OWNER_ONLY = 0o600
 _OWNER_FOLDER = 0o700
+
+
+def _make_deployment(world: World) -> ASGIApp:
+    from rollback_lib.simulator.convex.service import make_deployment  # not every company has a backend
+
+    return make_deployment(world)
+
+
+def _make_api(world: World) -> ASGIApp:
+    from rollback_lib.simulator.convex.service import make_api
+
+    return make_api(world)
+
+
 _MAKERS: dict[Service, Callable[[World], ASGIApp]] = {
     "vercel": vercel.make_app,
     "sentry": sentry.make_app,
     "slack": slack.make_app,
     "app": app.make_app,
+    "convex": _make_deployment,
+    "convex_api": _make_api,
 }
+_CONVEX: tuple[Service, ...] = ("convex", "convex_api")  # served only where a world may have it
 
 
 @dataclass(frozen=True)
@@ -59,9 +76,13 @@ class Ports:
     sentry: int = 0
     slack: int = 0
     app: int = 0
+    convex: int = 0
+    convex_api: int = 0
 
 
-DEFAULT_PORTS = Ports(control=7400, vercel=7401, sentry=7402, slack=7403, app=7404)
+DEFAULT_PORTS = Ports(
+    control=7400, vercel=7401, sentry=7402, slack=7403, app=7404, convex=7405, convex_api=7406
+)
 
 
 class _Server(Server):
@@ -153,8 +174,23 @@ class Serving:
                 "version_path": company.VERSION_PATH,
                 "pages": pages,
             },
+            **self._convex_platform(),
             "state": str(self.state),
             **({"signers": str(signers)} if (signers := self._desk.signers_file) is not None else {}),
+        }
+
+    def _convex_platform(self) -> dict[str, Any]:
+        backend = self._world.convex
+        if backend is None:
+            return {}
+        at = self.addresses
+        return {
+            "convex": {
+                "url": at["convex"],
+                "api_url": at["convex_api"],
+                "deployment": backend.name,
+                "repository": backend.spec.repository or str(Path(self._scratch.name) / "repository"),
+            },
         }
 
     @property
@@ -182,11 +218,25 @@ class Serving:
 
     def reset(self, spec: WorldSpec | None = None) -> None:
         """Begin a new world at the same addresses, of the same spec unless another is given."""
-        world = World(spec if spec is not None else self._world.spec)
+        spec = spec if spec is not None else self._world.spec
+        if spec.has_convex and "convex" not in self.addresses:
+            raise BadParameters(
+                "This world is served without ports for a backend, and the new one has a backend.",
+                "The world goes on as it was.",
+                "Start the simulator with a world that has one.",
+            )
+        world = World(spec)
         self._desk = SigningDesk(world.spec.signers, self.state, self._keys)
-        apps: dict[str, ASGIApp] = {name: Door(world, name, make(world)) for name, make in _MAKERS.items()}
+        makers = {name: make for name, make in _MAKERS.items() if name in self.addresses}
+        apps: dict[str, ASGIApp] = {name: Door(world, name, make(world)) for name, make in makers.items()}
         apps["control"] = control.make_app(self, lambda: self.platform)
+        before = getattr(self, "_world", None)
+        if world.convex is not None:
+            world.convex.address = world.convex.site = self.addresses["convex"]
+            world.convex.open()
         self._world, self._apps = world, apps
+        if before is not None:
+            before.close()
 
     def close(self) -> None:
         """Ask for the end; returns at once."""
@@ -203,6 +253,7 @@ class Serving:
             self._loop.call_soon_threadsafe(server.leaving.set)
         self._thread.join(_STOP_S)
         self._signing.join(_STOP_S)
+        self._world.close()
         self._scratch.cleanup()
         if self._thread.is_alive():
             raise RuntimeError("the simulator's thread does not end")
@@ -248,7 +299,9 @@ class Serving:
         return Config(
             self._current(name),
             http=Wire,
-            ws="none",
+            ws="websockets-sansio" if name == "convex" else "none",
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
             loop="asyncio",
             lifespan="off",
             log_config=None,
@@ -307,7 +360,9 @@ def start(
     sockets: dict[str, socket.socket] = {}
     try:
         for name in ("control", *_MAKERS):
-            sockets[name] = _bound(ports.host, getattr(ports, name), name)
+            port = getattr(ports, name)
+            if name not in _CONVEX or port or spec.has_convex:
+                sockets[name] = _bound(ports.host, port, name)
     except BadParameters:
         for bound in sockets.values():
             bound.close()

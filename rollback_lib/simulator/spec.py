@@ -13,6 +13,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from rollback_lib.simulator.company import SENTRY_PROJECT, TEAM_ID
+from rollback_lib.simulator.convex.spec import ConvexSpec
 from rollback_lib.simulator.switches import SentrySpec, SlackSpec
 from rollback_lib.yamlfile import Frozen
 
@@ -30,7 +31,7 @@ __all__ = [
     "WorldSpec",
 ]
 
-Service = Literal["vercel", "sentry", "slack", "app"]
+Service = Literal["vercel", "sentry", "slack", "app", "convex", "convex_api"]
 Role = Literal["OWNER", "MEMBER", "DEVELOPER", "SECURITY", "BILLING", "VIEWER", "CONTRIBUTOR"]
 FaultKind = Literal[
     "429",
@@ -49,6 +50,9 @@ FaultKind = Literal[
     "job_stuck",
     "partial",
     "concurrent_promote",
+    "push_race",  # a colleague begins a push while this one's schema is being checked
+    "concurrent_push",  # a colleague's push was quicker: this one is refused as it would go live
+    "colleague_push",  # a colleague pushes some time after this push went live
 ]
 
 
@@ -151,6 +155,7 @@ class Fault(Frozen):
     effect_applied: bool | None = (
         None  # under a 5xx, a refusal, an empty or an HTML body; None: as the kind usually is
     )
+    pushes: str = ""  # of the last three: the part in the past of what is pushed; empty: what is live
     promotes: str = ""  # of `concurrent_promote`: role of the deployment; empty: the staged hotfix
     status: int | None = Field(
         default=None, ge=400, le=499
@@ -203,7 +208,18 @@ _DEFAULT_TOKENS = (
     TokenSpec(name="SLACK_WEBHOOK_URL", service="slack", scopes=("incoming-webhook",)),
     TokenSpec(name="member", service="app", scopes=("sign-in",)),
 )
-_TOKEN_PREFIX = {"vercel": "vck", "sentry": "sntryu_", "slack": "xoxb-", "app": "app"}
+_CONVEX_TOKENS = (
+    TokenSpec(name="CONVEX_DEPLOY_KEY", service="convex"),  # no scopes: it may do everything
+    TokenSpec(name="CONVEX_ACCESS_TOKEN", service="convex_api"),
+)
+_TOKEN_PREFIX = {
+    "vercel": "vck",
+    "sentry": "sntryu_",
+    "slack": "xoxb-",
+    "app": "app",
+    "convex": "prod:|",
+    "convex_api": "cvx",
+}
 
 
 class WorldSpec(Frozen):
@@ -236,6 +252,7 @@ class WorldSpec(Frozen):
     faults: tuple[Fault, ...] = ()
     sentry: SentrySpec = SentrySpec()
     slack: SlackSpec = SlackSpec()
+    convex: ConvexSpec | None = None  # None: this company's backend is not simulated
     clock_skew_s: float = 0  # the platforms' clocks are ahead by that
 
     @model_validator(mode="after")
@@ -243,14 +260,23 @@ class WorldSpec(Frozen):
         """Give each token without a value one that follows from the seed; refuse what cannot go together."""
         if self.rolling_release is not None and self.hotfix != "staged":
             raise ValueError("rolling_release rolls out the staged hotfix: it needs hotfix: staged")
+        known = {token.service for token in self.tokens}
+        more = tuple(t for t in _CONVEX_TOKENS if self.has_convex and t.service not in known)
         minted = tuple(
-            token if token.value else token.model_copy(update={"value": _value_of(self.seed, token)})
-            for token in self.tokens
+            token if token.value else token.model_copy(update={"value": self._value_of(token)})
+            for token in (*self.tokens, *more)
         )
         object.__setattr__(self, "tokens", minted)  # frozen for everybody else
         return self
 
+    @property
+    def has_convex(self) -> bool:
+        """Whether the company's backend is simulated."""
+        return self.convex is not None and self.convex.enabled
 
-def _value_of(seed: int, token: TokenSpec) -> str:
-    # No dash in the Vercel one: its official command line refuses a token that holds one.
-    return _TOKEN_PREFIX[token.service] + hashlib.sha256(f"{seed}:{token.name}".encode()).hexdigest()[:32]
+    def _value_of(self, token: TokenSpec) -> str:
+        # No dash in the Vercel one: its official command line refuses a token that holds one.
+        prefix = _TOKEN_PREFIX[token.service]
+        if token.service == "convex" and self.convex is not None:
+            prefix = f"prod:{self.convex.deployment}|"
+        return prefix + hashlib.sha256(f"{self.seed}:{token.name}".encode()).hexdigest()[:32]

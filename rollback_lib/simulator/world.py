@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from copy import copy
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from starlette.types import Scope
@@ -27,6 +29,9 @@ from rollback_lib.simulator.outcome import OutcomeView
 from rollback_lib.simulator.spans import Span
 from rollback_lib.simulator.spec import Service, TokenSpec, WorldSpec
 from rollback_lib.simulator.traffic import BLOCK_MS, Breakage, Traffic
+
+if TYPE_CHECKING:
+    from rollback_lib.simulator.convex.backend import Backend
 
 __all__ = ["World"]
 
@@ -64,6 +69,20 @@ class World:
             self.hosting.project.bypass_secrets[self.bypass] = self.hosting.project.created_ms
         self.sentry = SentryState(spec, self.began_ms)
         self.slack = SlackState(spec)
+        self.convex = self._backend() if spec.has_convex else None
+
+    def _backend(self) -> Backend:
+        from rollback_lib.simulator.convex.backend import Backend  # not every company has one
+
+        assert self.spec.convex is not None
+        backend = Backend(self.spec.convex, self.spec.seed, self.now_ms)
+        backend.saw_colleague = self._saw_push
+        return backend
+
+    def close(self) -> None:
+        """End what goes on by itself."""
+        if self.convex is not None:
+            self.convex.close()
 
     # --- time ----------------------------------------------------------------------------------------------
 
@@ -120,6 +139,8 @@ class World:
         if not value:
             return _NOBODY
         token = self._token(value, service)
+        if token is None and service == "convex_api":
+            token = self._token(value, "convex")  # the command line shows the deployment's own key there
         return _STRANGER if token is None else token.name
 
     def hide(self, text: str) -> str:
@@ -175,6 +196,15 @@ class World:
                 return id_
         return None
 
+    def keys(self, service: Service) -> tuple[TokenSpec, ...]:
+        """List the credentials of a service."""
+        return tuple(token for token in self.spec.tokens if token.service == service)
+
+    def _saw_push(self) -> None:
+        asked = Asked("convex", "POST", "/api/deploy2/finish_push", b"{}", COLLEAGUE)
+        entry = self.ledger.open(self.machine_ms(), asked)
+        entry.status, entry.applied = 200, True
+
     def _saw_colleague(self, path: str, _at_ms: int) -> None:
         entry = self.ledger.open(self.machine_ms(), Asked("vercel", "POST", path, b"{}", COLLEAGUE))
         entry.status, entry.applied = 201, True
@@ -191,9 +221,20 @@ def _credential(service: Service, scope: Scope, body: bytes) -> str:
     if service == "app":
         query = parse_qs(str(scope["query_string"], "latin-1"))
         return headers.get(b"x-vercel-protection-bypass", query.get("x-vercel-protection-bypass", [""])[0])
+    if service == "convex":
+        return _deploy_key(headers.get(b"authorization", ""), str(scope["query_string"], "latin-1"), body)
     found = _bearer(headers.get(b"authorization"))
     if not found and service == "slack":
         webhook = scope["path"].startswith(company.WEBHOOK_PATH.partition("{")[0])
         form = parse_qs(body.decode("latin-1"))
         found = str(scope["path"]).rpartition("/")[2] if webhook else form.get("token", [""])[0]
     return found
+
+
+def _deploy_key(authorization: str, query: str, body: bytes) -> str:
+    """Find the key of the backend: in the header, the body or the query, without the user that is acted as."""
+    found = authorization[len("convex ") :].strip() if authorization.lower().startswith("convex ") else ""
+    in_body = re.search(rb'"adminKey"\s*:\s*"([^"]*)"', body)
+    found = found or (in_body[1].decode("latin-1") if in_body else parse_qs(query).get("adminKey", [""])[0])
+    head, bar, rest = found.partition("|")
+    return head + bar + rest.partition(":")[0]

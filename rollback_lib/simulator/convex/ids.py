@@ -1,0 +1,93 @@
+"""Ids of documents, in the platform's own form: table number and random part with a checksum, in base 32.
+
+- Whoever has an id can tell its table; a mistyped one is no id.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+__all__ = ["DocumentId", "decode", "encode"]
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_FROM_STANDARD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _ALPHABET.encode())
+_VALUES = {letter: number for number, letter in enumerate(_ALPHABET)}
+INTERNAL_BYTES = 16
+_CHECK_BYTES = 2
+_SEVEN_BITS, _MORE = 0x7F, 0x80
+_BITS_PER_LETTER, _BITS_PER_BYTE = 5, 8
+
+
+@dataclass(frozen=True)
+class DocumentId:
+    """What an id says."""
+
+    table: int
+    internal: bytes  # 16 bytes
+
+
+def encode(table: int, internal: bytes) -> str:
+    """Write an id.
+
+    Args:
+        table: The table's number.
+        internal: 16 bytes that no other document of the deployment has.
+    """
+    raw = _varint(table) + internal
+    return _base32(raw + _check(raw))
+
+
+def decode(text: str) -> DocumentId | None:
+    """Read an id; None where it is none."""
+    raw = _bytes(text)
+    if raw is None or len(raw) < 1 + INTERNAL_BYTES + _CHECK_BYTES:
+        return None
+    head, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
+    if _check(head) != check or _base32(raw) != text:
+        return None
+    table, length = _read_varint(head)
+    internal = head[length:]
+    return DocumentId(table, internal) if len(internal) == INTERNAL_BYTES else None
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > _SEVEN_BITS:
+        out.append(number & _SEVEN_BITS | _MORE)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _read_varint(raw: bytes) -> tuple[int, int]:
+    number = 0
+    for place, byte in enumerate(raw):
+        number |= (byte & _SEVEN_BITS) << (7 * place)
+        if not byte & _MORE:
+            return number, place + 1
+    return number, len(raw)
+
+
+def _check(raw: bytes) -> bytes:
+    """Fletcher's checksum over the bytes."""
+    first = second = 0
+    for byte in raw:
+        first = (first + byte) % 256
+        second = (second + first) % 256
+    return bytes((first, second))
+
+
+def _base32(raw: bytes) -> str:
+    return base64.b32encode(raw).translate(_FROM_STANDARD).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes | None:
+    number = 0
+    for letter in text:
+        value = _VALUES.get(letter)
+        if value is None:
+            return None
+        number = number << _BITS_PER_LETTER | value
+    size = len(text) * _BITS_PER_LETTER // _BITS_PER_BYTE
+    return (number >> (len(text) * _BITS_PER_LETTER - size * _BITS_PER_BYTE)).to_bytes(size, "big")
