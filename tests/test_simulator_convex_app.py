@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from rollback_lib.simulator.convex_app import CANARY, REVISIONS, Documents, build_repository, seed_documents
+from rollback_lib.simulator.convex_app import (
+    CANARY,
+    RETIRED,
+    REVISIONS,
+    Documents,
+    build_repository,
+    seed_documents,
+    variables,
+)
 from rollback_lib.simulator.convex_app.pushes import cli_version
 from rollback_lib.simulator.convex_app.repository import LIVE_BEFORE_S
 from rollback_lib.simulator.convex_app.revisions import files
@@ -172,6 +181,20 @@ def test_lockfile_pins_what_the_package_asks_for(role):
     assert cli_version(files(role)) == ("1.42.3" if role in older else "1.48.0")
     assert package["scripts"]["vercel-build"].startswith("convex deploy --cmd 'npm run build'")
     assert json.loads(files(role)["vercel.json"])["buildCommand"] == "npm run vercel-build"
+
+
+def read_variables(role: str) -> set[str]:
+    """Name the variables that a revision's code reads."""
+    code = b"".join(data for path, data in files(role).items() if path.startswith("convex/"))
+    return set(re.findall(r"process\.env\.([A-Z_]+)", code.decode()))
+
+
+def test_variables_are_those_that_the_good_and_the_bad_code_read():
+    """An older revision reads one that is gone, which is told by its name."""
+    assert read_variables("good") | read_variables("bad") == set(variables(1))
+    assert read_variables("good") != read_variables("bad")
+    assert read_variables("narrow") - set(variables(1)) == set(RETIRED)
+    assert variables(1) == variables(1) != variables(2)
 
 
 # --- the documents -------------------------------------------------------------------------------------------

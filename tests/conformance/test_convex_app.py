@@ -17,7 +17,7 @@ import pytest
 from tools import NODE, place, run
 
 from rollback_lib.node import cache_folder, installed, laid_out
-from rollback_lib.simulator.convex_app import Documents, PushedApp, prepared, seed_documents
+from rollback_lib.simulator.convex_app import Documents, RecordedPush, page_calls, prepared, seed_documents
 from rollback_lib.simulator.convex_app.pushes import on_this_machine, write_files
 from rollback_lib.simulator.convex_app.recorder import ADMIN_KEY, Recorder
 from rollback_lib.simulator.convex_app.revisions import files
@@ -45,12 +45,12 @@ console.log(module.default.export());
 """
 
 
-def pushed(role: str) -> PushedApp:
+def pushed(role: str) -> RecordedPush:
     """Give a revision as it is pushed, from the cache that worlds use."""
     return prepared(role, cache_folder())
 
 
-def evaluate(app: PushedApp, code: str, folder: Path) -> Any:
+def evaluate(app: RecordedPush, code: str, folder: Path) -> Any:
     """Run code of Node's beside the pushed modules."""
     modules = [*app.definition["changedModules"], app.definition["schema"]]
     write_files({module["path"]: module["source"].encode() for module in modules}, folder)
@@ -144,10 +144,9 @@ def test_what_the_bad_code_wrote_does_not_fit_the_good_schema(tmp_path):
     ("role", "version"), [("first", "1.42.3"), ("narrow", "1.42.3"), ("good", "1.48.0"), ("bad", "1.48.0")]
 )
 def test_push_is_made_by_the_command_line_of_the_revisions_lockfile(role, version):
-    """The pushed code carries the version that bundled it; and no key stays in the recording."""
+    """The pushed code carries the version that bundled it."""
     app = pushed(role)
     assert app.cli_version == app.definition["udfServerVersion"] == version
-    assert ADMIN_KEY not in json.dumps(app.request)
     assert app.request["functions"] == "convex/"
     assert app.definition["schema"]["path"] == "schema.js"
     assert app.definition["unchangedModuleHashes"] == []
@@ -181,6 +180,20 @@ def test_bad_takes_functions_away_and_brings_others(tmp_path):
     assert "users:getUserByClerkId" in set(offered["good"]) & set(offered["bad"]) & set(offered["narrow"])
 
 
+@pytest.mark.parametrize("role", ["narrow", "good", "bad", "hotfix"])
+def test_pages_ask_what_their_own_revision_offers(tmp_path, role):
+    """Those of the bad revision ask for what the good one lacks, and the other way round."""
+    seeded = seed_documents(
+        Documents(200, 1, BEGAN_MS, BEGAN_MS - 1_500_000),
+        lambda table, rows: [f"{table}|{number}" for number, _ in enumerate(rows)],
+    )
+    asked = {call.path for call in page_calls(role, seeded, BEGAN_MS)}
+    offered = evaluate(pushed(role), ANALYSE, tmp_path)
+    assert {path for path in asked if offered.get(path) != "public"} == set()
+    other = evaluate(pushed("bad" if role == "good" else "good"), ANALYSE, tmp_path / "other")
+    assert (asked <= set(other)) == (role == "narrow")
+
+
 def test_revisions_that_differ_in_pages_alone_are_one_recording():
     """The frontend's commit pushes the very same backend."""
     assert pushed("frontend").request == pushed("merge").request
@@ -201,8 +214,11 @@ def own_cache(tmp_path: Path) -> Path:
 
 
 def test_recording_is_the_same_wherever_it_is_made(own_cache):
-    """No path of a machine is in it: a push from any worktree has the same hashes."""
-    assert prepared("good", own_cache).request == pushed("good").request
+    """Neither a key nor a path of a machine is in it: a push from any worktree has the same hashes."""
+    request = prepared("good", own_cache).request
+    assert request == pushed("good").request
+    assert ADMIN_KEY not in json.dumps(request)
+    assert str(own_cache) not in json.dumps(request)
 
 
 def test_recorded_push_needs_neither_packages_nor_network(own_cache, monkeypatch):

@@ -6,22 +6,27 @@
 
 from __future__ import annotations
 
-from rollback_lib.simulator.convex_app.pushes import PushedApp, prepared
+from rollback_lib.simulator.convex_app.pushes import RecordedPush, prepared
 from rollback_lib.simulator.convex_app.repository import Commit, History, build_repository
 from rollback_lib.simulator.convex_app.revisions import REVISIONS, Revision
 from rollback_lib.simulator.convex_app.seeding import CANARY, Documents, Reminder, Seeded, seed_documents
+from rollback_lib.simulator.convex_app.surroundings import RETIRED, Call, page_calls, variables
 
 __all__ = [
     "CANARY",
+    "RETIRED",
     "REVISIONS",
+    "Call",
     "Commit",
     "Documents",
     "History",
-    "PushedApp",
+    "RecordedPush",
     "Reminder",
     "Revision",
     "Seeded",
     "build_repository",
+    "page_calls",
     "prepared",
     "seed_documents",
+    "variables",
 ]

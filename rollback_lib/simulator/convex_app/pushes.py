@@ -22,17 +22,18 @@ from rollback_lib.node import installed, laid_out, node_binary, node_version
 from rollback_lib.simulator.convex_app.recorder import ADMIN_KEY, Recorder
 from rollback_lib.simulator.convex_app.revisions import files
 
-__all__ = ["FUNCTIONS", "PushedApp", "cli_version", "on_this_machine", "prepared", "write_files"]
+__all__ = ["FUNCTIONS", "RecordedPush", "cli_version", "on_this_machine", "prepared", "write_files"]
 
 FUNCTIONS = "convex/"
 _LOCKFILE = "package-lock.json"
 _LONGEST_S = 180.0
+_FORM = 1  # of a recording; another number makes all of them anew
 _OWN_TO_A_PUSH = ("adminKey", "dryRun", "forCodegen")
 _UNPACK = "process.stdin.pipe(require('zlib').createBrotliDecompress()).pipe(process.stdout)"
 
 
 @dataclass(frozen=True)
-class PushedApp:
+class RecordedPush:
     """What the command line sends to the deployment in a push, but for the key and whether it is a dry run."""
 
     cli_version: str
@@ -45,7 +46,7 @@ class PushedApp:
         return found
 
 
-def prepared(role: str, cache: Path) -> PushedApp:
+def prepared(role: str, cache: Path) -> RecordedPush:
     """Give a revision as it is pushed; the first time, install its lockfile and let its command line push it.
 
     Args:
@@ -59,13 +60,13 @@ def prepared(role: str, cache: Path) -> PushedApp:
     """
     app = files(role)
     version = cli_version(app)
-    kept = cache / "pushes" / f"{_digest(app)}-convex{version}-node{node_version()}.json"
+    kept = cache / "pushes" / f"{_digest(app)}-convex{version}-node{node_version()}-{_FORM}.json"
     try:
         request = json.loads(kept.read_bytes())
     except (FileNotFoundError, ValueError):
         request = _record(app, cache)
         _keep(kept, request)
-    return PushedApp(version, request)
+    return RecordedPush(version, request)
 
 
 def cli_version(app: Mapping[str, bytes]) -> str:
