@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,20 @@ import pytest
 from tools import NODE, place, run
 
 from rollback_lib.node import cache_folder, installed, laid_out
-from rollback_lib.simulator.convex_app import Documents, RecordedPush, page_calls, prepared, seed_documents
+from rollback_lib.simulator.convex.backend import Backend
+from rollback_lib.simulator.convex.callers import NOBODY
+from rollback_lib.simulator.convex.code import PushedApp as CodeOfPush
+from rollback_lib.simulator.convex.code import canonical
+from rollback_lib.simulator.convex.spec import ConvexSpec
+from rollback_lib.simulator.convex_app import (
+    Documents,
+    RecordedPush,
+    Seeded,
+    page_calls,
+    prepared,
+    seed_documents,
+    variables,
+)
 from rollback_lib.simulator.convex_app.pushes import on_this_machine, write_files
 from rollback_lib.simulator.convex_app.recorder import ADMIN_KEY, Recorder
 from rollback_lib.simulator.convex_app.revisions import files
@@ -192,6 +205,49 @@ def test_pages_ask_what_their_own_revision_offers(tmp_path, role):
     assert {path for path in asked if offered.get(path) != "public"} == set()
     other = evaluate(pushed("bad" if role == "good" else "good"), ANALYSE, tmp_path / "other")
     assert (asked <= set(other)) == (role == "narrow")
+
+
+@pytest.fixture
+def company() -> Iterator[tuple[Backend, Seeded]]:
+    """A deployment with the app's documents and variables, and no code yet."""
+    backend = Backend(ConvexSpec(variables=variables(1)), 1, lambda: BEGAN_MS)
+    wanted = Documents(2000, 1, BEGAN_MS, BEGAN_MS - 1_500_000)
+    yield backend, seed_documents(wanted, backend.storage.insert_many)
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("role", "failing"),
+    [
+        ("narrow", set()),
+        ("good", set()),
+        ("bad", {"users:getUserByClerkId", "memberships:current"}),
+        ("hotfix", {"memberships:current"}),
+    ],
+)
+def test_functions_of_the_bad_revision_fail_on_the_data_and_those_of_the_good_do_not(company, role, failing):
+    """Nobody says that it is broken: it takes a tier for granted that older memberships lack. The hotfix helps half."""
+    backend, seeded = company
+    backend.install(CodeOfPush.from_request(pushed(role).request))
+    answers = {
+        call.path: backend.functions.call(call.path, call.args, NOBODY)
+        for call in page_calls(role, seeded, BEGAN_MS)
+    }
+    errors = {path: answer.error for path, answer in answers.items() if answer.error is not None}
+    assert set(errors) == failing
+    assert [text for text in errors.values() if "Cannot read properties of undefined" not in text] == []
+    if "users:getUserByClerkId" not in failing:
+        assert answers["users:getUserByClerkId"].value["_id"] == seeded.canary
+    assert answers["products:list"].value
+
+
+def test_what_was_scheduled_by_one_revision_is_not_there_in_the_other(company):
+    """A pending function outlives a rollback; the code that it names may not."""
+    backend, seeded = company
+    backend.install(CodeOfPush.from_request(pushed("good").request))
+    offered = set(backend.live.functions)
+    assert {canonical(one.function) for one in seeded.reminders} <= offered
+    assert canonical("reminders:send") not in offered
 
 
 def test_revisions_that_differ_in_pages_alone_are_one_recording():
