@@ -48,7 +48,7 @@ def backend(serving):
 
 
 @pytest.fixture
-def http(serving, backend):
+def http(serving, backend):  # noqa: ARG001 - the backend is put in order before
     key = serving.world.token("CONVEX_DEPLOY_KEY")
     headers = {"Authorization": f"Convex {key}", "Convex-Client": "npm-cli-1.48.0"}
     with httpx.Client(
@@ -352,9 +352,8 @@ def test_control_plane_leads_a_key_to_its_deployment(serving, backend):
 class Socket:
     """A client of the websocket that checks what every client checks: each transition begins where the last ended."""
 
-    def __init__(self, serving) -> None:
-        address = serving.addresses["convex"].replace("http", "ws") + "/api/1.48.0/sync"
-        self.socket = connect(address, proxy=None)
+    def __init__(self, socket) -> None:
+        self.socket = socket
         self.version = {"querySet": 0, "identity": 0, "ts": ZERO}
         self.send(
             type="Connect", sessionId="s", connectionCount=0, lastCloseReason="InitialConnect", clientTs=0
@@ -390,10 +389,10 @@ class Socket:
 
 
 @pytest.fixture
-def socket(serving, backend):
-    made = Socket(serving)
-    yield made
-    made.socket.close()
+def socket(serving, backend):  # noqa: ARG001 - the backend is put in order before
+    address = serving.addresses["convex"].replace("http", "ws") + "/api/1.48.0/sync"
+    with connect(address, proxy=None) as made:
+        yield Socket(made)
 
 
 def test_watched_query_is_told_again_when_its_answer_changes(serving, backend, socket):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from rollback_lib.simulator.convex import keys, system, wire
+from rollback_lib.simulator.convex import keys, system, values, wire
 from rollback_lib.simulator.convex.callers import NOBODY, Caller
 from rollback_lib.simulator.convex.functions import Outcome
 from rollback_lib.simulator.convex.logs import as_text
@@ -129,9 +129,9 @@ class _Session:
         told = self.caller.is_admin or not self.backend.spec.hides_errors
         lines = [as_text(line) for line in outcome.lines] if told else []
         if outcome.error is None:
-            change = {"type": "QueryUpdated", "value": outcome.value}
+            change = {"type": "QueryUpdated", "value": values.exact(outcome.value)}
         else:
-            data = {"errorData": outcome.data} if outcome.has_data else {}
+            data = {"errorData": values.exact(outcome.data)} if outcome.has_data else {}
             change = {"type": "QueryFailed", "errorMessage": wire.failure(outcome, told=told), **data}
         return {**change, "queryId": number, "logLines": lines, "journal": None}
 
@@ -172,7 +172,7 @@ class _Session:
             outcome = Outcome(self.backend.number(8), error=refusal.message, told_to_all=True)
         entry.status, entry.applied = 200, outcome.error is None
         told = self.caller.is_admin or not self.backend.spec.hides_errors
-        result = outcome.value if outcome.error is None else wire.failure(outcome, told=told)
+        result = values.exact(outcome.value) if outcome.error is None else wire.failure(outcome, told=told)
         self.ts = max(self.ts + 1, round(self.backend.now_ms() * 1_000_000))
         await self.socket.send_json(
             {
@@ -181,7 +181,7 @@ class _Session:
                 "success": outcome.error is None,
                 "result": result,
                 **({"ts": self._version()["ts"]} if kind == "Mutation" and outcome.error is None else {}),
-                **({"errorData": outcome.data} if outcome.has_data else {}),
+                **({"errorData": values.exact(outcome.data)} if outcome.has_data else {}),
                 "logLines": [as_text(line) for line in outcome.lines] if told else [],
             }
         )

