@@ -18,7 +18,7 @@ from yaml.reader import Reader, ReaderError
 
 from rollback_lib.errors import BadParameters
 
-__all__ = ["Frozen", "line_of", "load_model", "load_tree", "problems"]
+__all__ = ["Frozen", "keys_at", "line_of", "load_model", "load_node", "load_tree", "problems", "text_at"]
 
 M = TypeVar("M", bound=BaseModel)
 _UNTOUCHED = "Nothing was sent; no run was begun or changed."
@@ -40,18 +40,29 @@ def load_tree(path: Path) -> tuple[dict[str, Any], yaml.Node]:
     Raises:
         BadParameters: Missing, unreadable, not YAML, not a mapping, or a key twice. Nothing was sent.
     """
-    text = _read_text(path)
-    node = _compose(path, text)
-    if not isinstance(node, yaml.MappingNode):
-        raise BadParameters(
-            f"{path}: expected a mapping of names to values at the top.", _UNTOUCHED, "Correct the file."
-        )
+    node = load_node(path)
     _check(path, node, ())
     try:
         tree = yaml.SafeLoader("").construct_document(node)  # from the nodes: the text is parsed once
     except yaml.MarkedYAMLError as exc:
         raise _unreadable(path, _mark_line(exc), f"{exc.problem}") from exc
     return tree, node
+
+
+def load_node(path: Path) -> yaml.MappingNode:
+    """Read a YAML mapping's node tree alone, for who has to make do with a file that is not valid.
+
+    Keys that are written twice, are no plain names or have no possible value are let pass.
+
+    Raises:
+        BadParameters: Missing, unreadable, not YAML, not a mapping. Nothing was sent.
+    """
+    node = _compose(path, _read_text(path))
+    if not isinstance(node, yaml.MappingNode):
+        raise BadParameters(
+            f"{path}: expected a mapping of names to values at the top.", _UNTOUCHED, "Correct the file."
+        )
+    return node
 
 
 def load_model(path: Path, model: type[M]) -> M:
@@ -88,6 +99,27 @@ def line_of(node: yaml.Node, loc: Iterable[str | int]) -> int:
             break
         node = step
     return int(node.start_mark.line) + 1
+
+
+def text_at(node: yaml.Node, loc: Iterable[str | int]) -> str | None:
+    """Return the value at `loc` as it is written, without quotes; None where there is no single value."""
+    found = _node_at(node, loc)
+    return found.value if isinstance(found, yaml.ScalarNode) else None
+
+
+def keys_at(node: yaml.Node, loc: Iterable[str | int]) -> tuple[str, ...]:
+    """Return the names of the mapping, or the places of the list, at `loc`; nothing where there is neither."""
+    found = _node_at(node, loc)
+    if isinstance(found, yaml.MappingNode):
+        return tuple(key.value for key, _ in found.value if isinstance(key, yaml.ScalarNode))
+    return tuple(map(str, range(len(found.value)))) if isinstance(found, yaml.SequenceNode) else ()
+
+
+def _node_at(node: yaml.Node, loc: Iterable[str | int]) -> yaml.Node | None:
+    found: yaml.Node | None = node
+    for part in loc:
+        found = _child(found, part) if found is not None else None
+    return found
 
 
 def _read_text(path: Path) -> str:

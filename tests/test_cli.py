@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FakeClock
-from parameters_project import configured
+from parameters_project import configured, edit, project
 from rehearsal import Rehearsal
 from repository import ROOT
 from test_procedures_vercel_rollback import all_cells
@@ -49,7 +49,19 @@ def rollback(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     [
         pytest.param(("run", "9_nothing", "--world", "given"), 2, "There is no notebook", id="notebook"),
         pytest.param(("run", "1_vercel_rollback", "-p", "severity"), 2, "is not NAME=VALUE", id="-p"),
-        pytest.param(("run", "1_vercel_rollback", "-f", "nowhere.yaml"), 2, "cannot be read", id="-f"),
+        pytest.param(
+            ("run", "1_vercel_rollback", "-f", "nowhere.yaml"),
+            2,
+            f"The parameter file nowhere.yaml, given by -f, is not there; it was looked for from {Path.cwd()}.",
+            id="-f",
+        ),
+        pytest.param(("run", "1_vercel_rollback", "-f", "/"), 2, "given by -f, is a folder", id="-f folder"),
+        pytest.param(
+            ("run", "1_vercel_rollback", "--world", "given", "-p", "issue_started_at=-20"),
+            2,
+            "write -20m",
+            id="-20",
+        ),
         pytest.param(("run", "1_vercel_rollback", "--world", "flat"), 2, "is unknown", id="world"),
         pytest.param(("drill", "--only", "nothing"), 2, "No scenario nothing", id="scenario"),
         pytest.param(("verify", "P9"), 2, "no run is named", id="verify"),
@@ -171,6 +183,39 @@ def test_phones_are_those_of_the_environment_asked_for(tmp_path: Path) -> None:
         assert ("made-up" in done.stdout) is (environment == "drill")
         assert asked.phone in done.stdout
         assert other.phone not in done.stdout
+
+
+def test_phones_that_can_be_read_are_shown_above_the_lines_that_cannot(tmp_path: Path) -> None:
+    """One bad line of contacts.yaml takes no other number away, and the command still says that it is bad."""
+    home = project(tmp_path)
+    edit(home, "contacts.yaml", "U0CAT", "cat")
+    edit(home, "contacts.yaml", '"+61 000 000 004"', "0400000004")  # YAML makes a figure of it
+    edit(home, "contacts.yaml", '"+61 000 000 001"', "CHANGE-ME")
+    done = rollback(home, "status", "--phones")
+    assert done.returncode == 2
+    assert [re.split("  +", line) for line in done.stdout.splitlines()[1:]] == [
+        ["engineering lead", "Lee Lead", "+61 000 000 002"],
+        ["engineering lead", "Dee Deputy", "0400000004", "(as written: no country code)"],
+        ["cto", "Cat Chief", "+61 000 000 003"],
+        ["on call engineer", "Ana Operator", "no number that can be read"],
+        ["no role", "Sam Support", "+61 000 000 005"],
+    ]
+    for bad in ("ana.phone", "cat.slack", "dee.phone"):
+        assert re.search(rf"contacts.yaml, line \d+: drill.people.{bad} must be", done.stderr), bad
+    assert "  Next: Correct the lines named above." in done.stderr
+    assert "+61 000" not in done.stderr
+
+
+def test_phones_are_shown_where_a_name_stands_twice_or_a_role_names_nobody(tmp_path: Path) -> None:
+    """What makes the file useless for a run leaves it good enough to ring people."""
+    home = project(tmp_path)
+    edit(home, "contacts.yaml", "cto: {person: cat", "cto: {person: kat")
+    edit(home, "contacts.yaml", "name: Sam Support", "name: Sam Support\n      name: Sam")
+    done = rollback(home, "status", "--phones")
+    assert done.returncode == 2
+    assert "'name' is written twice" in done.stderr
+    assert re.search("cto +kat +is not among the people", done.stdout)
+    assert re.search(r"no role +Cat Chief +\+61 000 000 003", done.stdout)
 
 
 def test_runs_are_found_where_the_parameters_keep_them(

@@ -68,6 +68,7 @@ def test_a_real_flag_is_taken(home, value):
         ("severity", "p0", "severity must be"),
         ("method", "redeploy", "method must be 'rollback' or 'promote' (the text 'redeploy' came)"),
         ("incident", 5, "incident must be text; put a number in quotes (5 came)"),
+        ("incident", 5, """on the command line: -p 'incident="5"'"""),
         ("deployment", None, "deployment must be text"),
         ("platform", "x", "platform must be a mapping"),
         ("platform", json, "platform must be a mapping of names to values (a module came)"),
@@ -111,6 +112,15 @@ def test_a_beginning_in_another_form_is_refused_showing_both(home, text):
     message = refused(home, {"issue_started_at": text})
     assert "2026-11-23T21:50:00Z" in message
     assert "-20m" in message
+
+
+@pytest.mark.parametrize(("number", "meant"), [(-20, "-20m"), (20, "-20m"), (-1.5, "-1.5m")])
+def test_a_beginning_without_its_unit_is_refused_with_what_to_write(home, number, meant):
+    """A shell's -20 is a number: quotes would not help, the unit does; and what is said to write is taken."""
+    message = refused(home, {"issue_started_at": number})
+    assert f"issue_started_at is the number {number}, without a unit: write {meant} " in message
+    assert "quotes" not in message
+    assert opened(home, {"issue_started_at": meant}).parameters.issue_started_at == meant
 
 
 def test_a_procedures_own_parameters_are_among_the_known():

@@ -11,7 +11,7 @@ import typer
 from rollback_lib.cli.console import app, out
 from rollback_lib.cli.finding import archives, find_run, store_of
 from rollback_lib.errors import BadParameters, RollbackError
-from rollback_lib.parameters import known_environment, load_contacts, project_home
+from rollback_lib.parameters import known_environment, load_phones, project_home
 
 if TYPE_CHECKING:
     from rollback_lib.evidence.archive import RunFolder
@@ -66,15 +66,18 @@ def _lease(home: Path, environment: str) -> str:
 
 
 def _phones(home: Path, environment: str) -> None:
-    contacts = load_contacts(home, environment)
+    """Print whom to ring; what is wrong in the file comes below the numbers that can be read.
+
+    Raises:
+        BadParameters: A line of the file is wrong, or nothing of it can be read.
+    """
+    phones = load_phones(home, environment)
     made_up = " (made-up people of the simulated company)" if environment == "drill" else ""
     out.print(f"Who approves in {environment.upper()}{made_up}:", markup=False)
-    for role in contacts.roles:
-        for person in contacts.holders(role):
-            out.print(
-                f"{role.replace('_', ' '):18} {person.name:20} {person.phone}",
-                markup=False,
-            )
+    for line in phones.lines:
+        out.print(f"{line.role:18} {line.name:20} {line.number}", markup=False)
+    if phones.fault is not None:
+        raise phones.fault
 
 
 @app.command()

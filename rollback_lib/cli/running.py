@@ -126,8 +126,24 @@ def _injected(home: Path, environment: str, files: list[Path], pairs: list[str])
         for layer in ("platform", "policy"):
             injected.pop(layer, None)  # they come from the environment's file anyway
     for path in files:
-        injected.update(load_tree(path)[0])
+        injected.update(_given_file(path))
     return injected | given_pairs(pairs) | {"environment": environment, "mode": "headless"}
+
+
+def _given_file(path: Path) -> dict[str, Any]:
+    """Read a file of parameters.
+
+    Raises:
+        BadParameters: It is not there, or not readable as parameters; nothing was run.
+    """
+    if not path.exists() or path.is_dir():  # a pipe of the shell is as good as a file
+        there = "is a folder" if path.exists() else "is not there"
+        raise BadParameters(
+            f"The parameter file {path}, given by -f, {there}; it was looked for from {Path.cwd()}.",
+            "Nothing was run.",
+            "Give its path from that folder, or the whole path.",
+        )
+    return load_tree(path)[0]
 
 
 def given_pairs(pairs: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rollback_lib.parameters.contacts import Contacts, Person, load_contacts
 from rollback_lib.parameters.home import project_home
 from rollback_lib.parameters.layer import Layer, known_environment, open_contacts, open_places, read_layer
 from rollback_lib.parameters.namespace import notebook_cells
+from rollback_lib.parameters.phones import load_phones
 from rollback_lib.parameters.platform import (
     App,
     Convex,
@@ -56,6 +57,7 @@ __all__ = [
     "Vercel",
     "known_environment",
     "load_contacts",
+    "load_phones",
     "notebook_cells",
     "open_contacts",
     "open_places",

@@ -192,7 +192,10 @@ def _parameters(model: type[RunParameters], given: dict[str, Any], redactor: Red
 def _sentence(place: Place, text: str, kind: str, value: Any) -> str:
     if place[0] == "confirm":
         return "confirm must be text, or a mapping of gate ids to texts"  # pydantic tells it twice
-    return f"{dotted(place)} {text}" + (f" ({came(value)})" if kind in _SHOWN_ERRORS else "")
+    said = f"{dotted(place)} {text}" + (f" ({came(value)})" if kind in _SHOWN_ERRORS else "")
+    if kind == "string_type" and isinstance(value, int | float) and len(place) == 1:
+        said += f"""; on the command line: -p '{place[0]}="{value}"'"""  # a shell takes bare quotes away
+    return said
 
 
 def _with_operator(parameters: RunParameters, layer: Layer, contacts: Contacts) -> RunParameters:

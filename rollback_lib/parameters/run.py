@@ -11,7 +11,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from rollback_lib.clock import parse_instant
 from rollback_lib.model import Mode
@@ -55,6 +55,16 @@ def _instant(text: str) -> str:
     return text
 
 
+def _with_unit(given: Any) -> Any:
+    """Tell a bare number apart, which a shell makes of -20: quotes would not help there."""
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        raise ValueError(  # noqa: TRY004 - what pydantic tells the operator
+            f"is the number {given}, without a unit: write -{abs(given)}m for that many minutes before now "
+            "(s, m, h or d), or a time with its zone such as 2026-11-23T21:50:00Z"
+        )
+    return given
+
+
 def _sentence(text: str) -> str:
     if re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text) is not None:
         raise ValueError(
@@ -67,7 +77,7 @@ Id = Annotated[str, AfterValidator(_id)]
 Sentence = Annotated[
     str, AfterValidator(_sentence)
 ]  # goes to Slack, the platforms, the terminal and the record
-Instant = Annotated[str, AfterValidator(_instant)]
+Instant = Annotated[str, BeforeValidator(_with_unit), AfterValidator(_instant)]
 
 
 class RunParameters(Frozen):
