@@ -79,10 +79,10 @@ def test_platforms_of_later_procedures_are_accepted_by_shape():
 
 
 def test_convex_needs_four_values_and_has_defaults_for_the_rest():
-    """Branch, folder and version of the command line are what is usual; no query is made unless it is named."""
+    """Branch and folder are what is usual; no query is made unless it is named."""
     convex = made(**LATER).convex
     assert convex is not None
-    assert (convex.branch, convex.functions_folder, convex.cli_version) == ("main", "convex/", "1.48.0")
+    assert (convex.branch, convex.functions_folder) == ("main", "convex/")
     assert (convex.canary, convex.queries) == (None, ())
     asked = {"path": "users:getUserByClerkId", "args": {"clerkId": "user_1"}, "fields": ["_id", "email"]}
     told = LATER["convex"] | {
@@ -104,8 +104,6 @@ def test_convex_needs_four_values_and_has_defaults_for_the_rest():
         ("functions_folder", "../convex"),
         ("functions_folder", "/convex"),
         ("functions_folder", ""),
-        ("cli_version", "^1.48.0"),
-        ("cli_version", "latest"),
         ("branch", "--all"),
         ("deployment", "prod:happy-otter-123"),
         ("canary", {"path": "users.js:get"}),
@@ -114,7 +112,7 @@ def test_convex_needs_four_values_and_has_defaults_for_the_rest():
     ],
 )
 def test_convex_of_another_shape_is_refused(name, value):
-    """A folder that leads elsewhere, a version that moves, a branch that is an option, a name that is a key's."""
+    """A folder that leads elsewhere, a branch that is an option, a name that is a key's."""
     with pytest.raises(ValidationError):
         made(convex=LATER["convex"] | {name: value})
 

@@ -395,8 +395,8 @@ def test_checkout_that_is_not_the_commit_any_more_is_refused(repository, shas, t
     """What is pushed is what was reviewed; packages and generated code do not count."""
     made = repository.checkout(shas[0], tmp_path / "one")
     (tmp_path / "packages").mkdir()
-    made.link(tmp_path / "packages")
-    made.link(tmp_path / "packages")
+    (tmp_path / "packages" / "index.js").write_text("p")
+    made.furnish(tmp_path / "packages")
     (made.folder / "convex" / "_generated").mkdir()
     (made.folder / "convex" / "_generated" / "api.js").write_text("g")
     made.require_unchanged()
@@ -410,13 +410,19 @@ def test_checkout_that_is_not_the_commit_any_more_is_refused(repository, shas, t
     assert other.changed() == (f"HEAD ({shas[2][:12]})",)
 
 
-def test_packages_are_linked_anew_when_they_are_others(repository, shas, tmp_path):
-    """A checkout that is used again may want another installation."""
+def test_packages_stand_in_the_checkout_itself_and_are_replaced_by_others(repository, shas, tmp_path):
+    """No link leads out of it, and nothing is stored twice."""
     made = repository.checkout(shas[0], tmp_path / "one")
     for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        made.link(tmp_path / name)
-        assert (made.folder / "node_modules").readlink() == tmp_path / name
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub" / f"{name}.js").write_text(name)
+        made.furnish(tmp_path / name)
+        packages = made.folder / "node_modules"
+        assert [path.name for path in packages.rglob("*")] == ["sub", f"{name}.js"]
+        assert (packages / "sub" / f"{name}.js").samefile(tmp_path / name / "sub" / f"{name}.js")
+        assert packages.resolve() == packages
+    made.remove()
+    assert (tmp_path / "b" / "sub" / "b.js").read_text() == "b"
 
 
 def test_values_survive_pickling(repository, shas):

@@ -169,7 +169,6 @@ class Convex(Frozen):
         "main"  # what production is built from
     )
     functions_folder: Annotated[str, AfterValidator(_folder)] = "convex/"
-    cli_version: Annotated[str, _shaped(r"\d+\.\d+\.\d+", "an exact version such as 1.48.0")] = "1.48.0"
     canary: Query | None = None  # finds a user who exists for such checks; None: unchecked, and said so
     queries: tuple[Query, ...] = ()  # more that must work
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -31,18 +32,22 @@ class Checkout:
     sha: str
     program: str = "git"
 
-    def link(self, packages: Path, project: str = "") -> None:
-        """Let the project find its installed packages; they are shared and not changed.
+    def furnish(self, packages: Path, project: str = "") -> None:
+        """Put the installed packages where the project looks for them.
+
+        Each file is a second name of the one in the cache, or a copy where that cannot be. A link to the whole folder
+        would be followed: the bundle would then hold this machine's paths, and differ from the one that any other
+        machine makes of the same commit.
 
         Args:
-            packages: A folder `node_modules`.
+            packages: A folder `node_modules`; nothing in it may be changed.
             project: Where package.json is, below the checkout's folder.
         """
         place = self.folder / project / "node_modules"
-        if place.is_symlink() and place.readlink() != packages:
-            place.unlink()
-        if not place.exists():
-            place.symlink_to(packages)
+        if place == packages:  # installed there
+            return
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(packages, place, symlinks=True, copy_function=_second_name)
 
     def changed(self) -> tuple[str, ...]:
         """List the files that are not as the commit has them; `node_modules` and generated code do not count."""
@@ -71,6 +76,14 @@ class Checkout:
     def remove(self) -> None:
         """Remove the folder; gone already is as good."""
         _remove(self.folder)
+
+
+def _second_name(source: str, target: str) -> str:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+    return target
 
 
 def make_checkout(objects: Path, sha: str, into: Path, program: str = "git") -> Checkout:
@@ -113,7 +126,6 @@ def _fill(folder: Path, objects: Path, sha: str, program: str) -> None:
     (own / "objects" / "info").mkdir(parents=True, exist_ok=True)
     (own / "objects" / "info" / "alternates").write_text(f"{objects}\n", encoding="utf-8")
     (own / "info").mkdir(exist_ok=True)
-    # A link by that name is not what `node_modules/` in the app's own .gitignore means.
     (own / "info" / "exclude").write_text("node_modules\n", encoding="utf-8")
     git.out("checkout", "--quiet", "--detach", sha)
     (folder / _MARK).touch()
