@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rollback_lib.providers.convex_push import Transcript, outcome_of, refusal_of
+from rollback_lib.providers.convex_push import Transcript, analysis_of, outcome_of, refusal_of
 
 
 def transcript(*lines: str) -> Transcript:
@@ -124,6 +124,18 @@ def test_answers_are_left_out_whole_and_read():
     assert made.analysis is not None
     assert (made.analysis.crons, made.analysis.components, made.analysis.schema) == (("nightly",), True, None)
     assert transcript("before", "startPush: {", '  "A": "clear"').text == "before"
+
+
+def test_crons_that_are_told_by_name_are_read_too():
+    """Sources differ in it."""
+    functions = {
+        "crons.js": {"functions": [], "cronSpecs": {"nightly": {}, "hourly": {}}, "sourceMapped": None}
+    }
+    found = analysis_of(json.dumps({"analysis": {"": {"functions": functions}}}))
+    assert found is not None
+    assert found.crons == ("hourly", "nightly")
+    assert analysis_of("{") is None
+    assert analysis_of('{"authDiff": {}}') is None
 
 
 def test_content_of_documents_is_left_out_up_to_the_validator():

@@ -275,6 +275,19 @@ def test_text_of_a_file_is_that_of_the_commit(app, repository, shas):
             'convex deploy --cmd "next build"',
             True,
         ),
+        (
+            {
+                "vercel.json": '{"buildCommand": "npm run vercel-build"}',
+                "package.json": '{"scripts": {"vercel-build": "yarn push && npm run vercel-build", "push": "convex deploy"}}',
+            },
+            "npm run vercel-build",
+            True,
+        ),
+        (
+            {"package.json": '{"scripts": {"build": "next build", "push": "convex deploy"}}'},
+            "next build",
+            False,
+        ),
         ({"vercel.json": "{}", "package.json": '{"scripts": {"build": "b"}}'}, "b", False),
         ({"vercel.json": "no json"}, "", False),
         ({}, "", False),

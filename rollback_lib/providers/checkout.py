@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from rollback_lib.errors import BadParameters, PlanViolation
+from rollback_lib.node import laid_out
 from rollback_lib.providers.git import Git
 
 __all__ = ["Checkout", "make_checkout"]
@@ -33,21 +33,16 @@ class Checkout:
     program: str = "git"
 
     def furnish(self, packages: Path, project: str = "") -> None:
-        """Put the installed packages where the project looks for them.
-
-        Each file is a second name of the one in the cache, or a copy where that cannot be. A link to the whole folder
-        would be followed: the bundle would then hold this machine's paths, and differ from the one that any other
-        machine makes of the same commit.
+        """Put the installed packages where the project looks for them, in place of others.
 
         Args:
-            packages: A folder `node_modules`; nothing in it may be changed.
+            packages: A folder `node_modules` (`node.installed`); nothing in it may be changed.
             project: Where package.json is, below the checkout's folder.
         """
         place = self.folder / project / "node_modules"
-        if place == packages:  # installed there
-            return
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(packages, place, symlinks=True, copy_function=_second_name)
+        if place != packages:  # which may have been installed right there
+            shutil.rmtree(place, ignore_errors=True)
+            laid_out(packages, place.parent)
 
     def changed(self) -> tuple[str, ...]:
         """List the files that are not as the commit has them; `node_modules` and generated code do not count."""
@@ -76,14 +71,6 @@ class Checkout:
     def remove(self) -> None:
         """Remove the folder; gone already is as good."""
         _remove(self.folder)
-
-
-def _second_name(source: str, target: str) -> str:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
-    return target
 
 
 def make_checkout(objects: Path, sha: str, into: Path, program: str = "git") -> Checkout:

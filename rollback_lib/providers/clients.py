@@ -32,7 +32,7 @@ from rollback_lib.providers.slack import (
 )
 from rollback_lib.providers.vercel import VERCEL_RULES, VercelClient, judge_vercel
 
-__all__ = ["Clients", "connect"]
+__all__ = ["Clients", "connect", "convex_client"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def connect(
         sentry=SentryClient(door(_sentry(platform, secrets)), platform.sentry, clock),
         slack=_slack(platform, secrets, slack_door),
         app=AppClient(platform.app, door, secrets.optional("VERCEL_AUTOMATION_BYPASS_SECRET")),
-        convex=_convex(platform.convex, secrets, clock, limits, transport) if platform.convex else None,
+        convex=convex_client(platform.convex, secrets, clock, limits, transport) if platform.convex else None,
     )
 
 
@@ -130,8 +130,8 @@ def _slack(platform: Platform, secrets: Secrets, door: Callable[[Service], Api])
     )
 
 
-def _convex(
-    convex: Convex, secrets: Secrets, clock: Clock, limits: Limits, transport: Transport | None
+def convex_client(
+    convex: Convex, secrets: Secrets, clock: Clock, limits: Limits, transport: Transport | None = None
 ) -> ConvexClient:
     """Make the client of a deployment; a key that cannot be one of a deployment's is not sent anywhere."""
     value = secrets.optional(KEY_NAME)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from rollback_lib.http.reply import readable
 from rollback_lib.providers.convex_facts import Function, Schema, analysed_functions
-from rollback_lib.providers.shapes import a_mapping
+from rollback_lib.providers.shapes import a_list, a_mapping
 
 __all__ = ["Analysis", "Outcome", "Refusal", "Transcript", "analysis_of", "outcome_of", "refusal_of"]
 
@@ -215,12 +215,11 @@ def _named(said: str, words: str) -> Refusal | None:
 
 
 def _crons(modules: Any) -> tuple[str, ...]:
-    found = set()
+    """Name the crons; they are told as a list, or by name."""
+    found: set[str] = set()
     for raw in a_mapping(modules).values():
         module = a_mapping(raw)
-        told = a_mapping(module.get("sourceMapped")) or module
-        specs = told.get("cronSpecs")
-        found |= {
-            str(a_mapping(one).get("identifier")) for one in specs or () if a_mapping(one).get("identifier")
-        }
+        specs = (a_mapping(module.get("sourceMapped")) or module).get("cronSpecs")
+        found |= set(a_mapping(specs))
+        found |= {str(a_mapping(one).get("identifier")) for one in a_list(specs)}
     return tuple(sorted(found))

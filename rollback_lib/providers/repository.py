@@ -32,6 +32,7 @@ _FIELD, _RECORD = "\x1f", "\x1e"
 _FORMAT = f"--format={_RECORD}%H{_FIELD}%P{_FIELD}%an{_FIELD}%at{_FIELD}%ct{_FIELD}%B"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
 _HEX = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{7,40}(?![0-9A-Za-z])")
+_SCRIPT = re.compile(r"\b(?:npm run|pnpm run|pnpm|yarn run|yarn|bun run)\s+([\w:.-]+)")
 _STATUS = {"A": "added", "D": "removed", "M": "changed", "T": "changed"}
 
 
@@ -85,11 +86,12 @@ class CommitFiles:
     lockfile_sha256: str  # empty: it has none of npm's
     convex_version: str  # of its lockfile; empty: not named there
     build_command: str  # Vercel's: of vercel.json, else of package.json; empty: neither says
+    build_steps: tuple[str, ...] = ()  # it, and the scripts of package.json that it runs
 
     @property
     def build_pushes(self) -> bool:
         """Say whether each build on Vercel pushes the backend too."""
-        return "convex deploy" in self.build_command
+        return any("convex deploy" in step for step in self.build_steps)
 
 
 class Repository:
@@ -208,7 +210,9 @@ class Repository:
         packages = _object(_object(lockfile).get("packages"))
         version = _object(packages.get("node_modules/convex")).get("version")
         digest = hashlib.sha256(lockfile.encode()).hexdigest() if lockfile is not None else ""
-        return CommitFiles(digest, version if isinstance(version, str) else "", self._build_command(full))
+        command, scripts = self._build_command(full)
+        version = version if isinstance(version, str) else ""
+        return CommitFiles(digest, version, command, _steps(command, scripts))
 
     def changes(self, older: str, newer: str, folder: str | None = None) -> tuple[Change, ...]:
         """List how the files of a folder differ between two commits, by path.
@@ -323,14 +327,25 @@ class Repository:
     def _path(self, name: str) -> str:
         return f"{self.project_folder}/{name}" if self.project_folder else name
 
-    def _build_command(self, sha: str) -> str:
-        """Find what Vercel runs, in the order in which Vercel looks; its dashboard may say otherwise."""
-        told = _object(self.text(sha, self._path("vercel.json"))).get("buildCommand")
-        if isinstance(told, str) and told:
-            return told
+    def _build_command(self, sha: str) -> tuple[str, dict[str, Any]]:
+        """Find what Vercel runs, in the order in which Vercel looks, and all scripts; its dashboard may say otherwise."""
         scripts = _object(_object(self.text(sha, self._path("package.json"))).get("scripts"))
-        named = (scripts.get(name) for name in ("vercel-build", "build"))
-        return next((command for command in named if isinstance(command, str) and command), "")
+        told = _object(self.text(sha, self._path("vercel.json"))).get("buildCommand")
+        named = (told, *(scripts.get(name) for name in ("vercel-build", "build")))
+        return next((command for command in named if isinstance(command, str) and command), ""), scripts
+
+
+def _steps(command: str, scripts: dict[str, Any]) -> tuple[str, ...]:
+    """Return a command and the scripts that it runs, one through the other, each once."""
+    found: dict[str, None] = {}
+    waiting = [command] if command else []
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found[one] = None
+            named = (scripts.get(name) for name in _SCRIPT.findall(one))
+            waiting += [script for script in named if isinstance(script, str)]
+    return tuple(found)
 
 
 def _commit(record: str) -> Commit:
