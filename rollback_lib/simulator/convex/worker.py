@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -121,8 +122,7 @@ class Worker:
             self._closed, process = True, self._process
             self._process = None
         if process is not None:
-            process.kill()
-            process.wait(_STOP_S)
+            _end(process)
 
     def _next(
         self, process: subprocess.Popen[str], mine: SimpleQueue[dict[str, Any]], until: float
@@ -130,8 +130,7 @@ class Worker:
         try:
             message = mine.get(timeout=max(0.0, until - time.monotonic()))
         except Empty:
-            process.kill()  # a loop without an end stops everything else in there as well
-            process.wait()
+            _end(process)  # a loop without an end stops everything else in there as well
             raise CodeError({"message": "Function execution timed out"}, []) from None
         if message is _GONE:
             raise CodeError({"message": "The process that runs functions ended"}, [])
@@ -176,6 +175,14 @@ class Worker:
             lost = [mine for of, mine in self._calls.values() if of is process]
         for mine in lost:
             mine.put(_GONE)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait(_STOP_S)
+    if process.stdin is not None:
+        with suppress(OSError):  # what was not written yet is lost with the process
+            process.stdin.close()
 
 
 def _result(message: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 // The process that runs pushed code: one for each world, as long as the world lives.
-// - Each call gets a world of its own (a fresh context), as on the platform: nothing is left behind for the next.
+// - A call has a context to itself as long as it runs. One of a query or mutation is used again once nothing of the
+//   call is under way any more; what a module keeps in its variables may be there then, as on the platform.
 // - Whatever a function asks of its backend is asked over the pipe; this process keeps no data.
 // - Nothing but this machine is reached, and only by actions.
 // Lines of JSON: requests in, answers and questions ("sys") out.
@@ -13,6 +14,8 @@ const REPL = 'convex:/_system/repl/wrappers.js';
 const replSource = fs.readFileSync(new URL('./repl.mjs', import.meta.url), 'utf8');
 const codes = new Map(); // name -> Map(path -> {source, sourceMap, environment})
 const questions = new Map(); // number -> {resolve, reject}
+const idle = new Map(); // code and variables -> contexts that may be used again
+const MOST_IDLE = 4; // of each, and kinds of them
 let asked = 0;
 
 const send = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
@@ -51,28 +54,54 @@ function seeded(seed) {
 }
 
 class Realm {
+  // Gives a context for a call: one that was used before, or a new one.
+  static of(request) {
+    const again = ['query', 'mutation'].includes(request.kind) && request.source === undefined;
+    const name = again ? `${request.code} ${JSON.stringify(request.env)}` : null;
+    const realm = idle.get(name)?.pop() ?? new Realm(request);
+    realm.name = name;
+    realm.begin(request);
+    return realm;
+  }
+
+  begin(request) {
+    Object.assign(this, { id: request.id, kind: request.kind, now: request.now ?? Date.now(), began: Date.now() });
+    Object.assign(this, { logs: [], streams: new Map(), waiting: 0, tables: request.tables ?? {} });
+    this.random = seeded(request.seed ?? 1);
+  }
+
+  // Lets the context be used again, unless something of its call may still go on.
+  end() {
+    if (this.name === null || this.waiting > 0) return;
+    if (!idle.has(this.name)) {
+      if (idle.size >= MOST_IDLE) idle.delete(idle.keys().next().value);
+      idle.set(this.name, []);
+    }
+    if (idle.get(this.name).length < MOST_IDLE) idle.get(this.name).push(this);
+  }
+
   constructor(request) {
-    this.id = request.id;
-    this.kind = request.kind;
+    this.begin(request);
     this.modules = codes.get(request.code) ?? new Map();
     this.extra = request.source === undefined ? null : { path: request.path, source: request.source };
-    this.tables = request.tables ?? {};
-    this.now = request.now ?? Date.now();
-    this.began = Date.now();
-    this.logs = [];
-    this.streams = new Map();
     this.env = request.env ?? {};
     this.missing = new Set();
     this.loaded = new Map();
     this.context = vm.createContext({}, { codeGeneration: { strings: false, wasm: true } });
-    this.furnish(request.seed ?? 1);
+    this.furnish();
   }
 
   time() {
     return this.kind === 'action' ? this.now + (Date.now() - this.began) : this.now;
   }
 
-  furnish(seed) {
+  // Gives what is there in actions only.
+  free(name, real) {
+    const refuse = onlyInActions(name);
+    return (...given) => (this.kind === 'action' || this.kind === 'node' ? real(...given) : refuse());
+  }
+
+  furnish() {
     const there = this.context;
     const env = new Proxy(this.env, {
       get: (values, name) => {
@@ -80,7 +109,6 @@ class Realm {
         return values[name];
       },
     });
-    const free = this.kind === 'action';
     Object.assign(there, {
       console: this.console(),
       process: { env },
@@ -91,15 +119,15 @@ class Realm {
           throw new Error(`Unknown operation ${op}`);
         },
       },
-      fetch: free ? reach : onlyInActions('fetch()'),
-      setTimeout: free ? setTimeout : onlyInActions('setTimeout'),
-      setInterval: free ? setInterval : onlyInActions('setInterval'),
+      fetch: this.free('fetch()', reach),
+      setTimeout: this.free('setTimeout', setTimeout),
+      setInterval: this.free('setInterval', setInterval),
       clearTimeout,
       clearInterval,
       URL, URLSearchParams, TextEncoder, TextDecoder, Headers, Request, Response, Blob, FormData, AbortController,
       AbortSignal, ReadableStream, atob, btoa, structuredClone, crypto, Event, EventTarget, performance,
       __time: () => this.time(),
-      __random: seeded(seed),
+      __random: () => this.random(),
     });
     vm.runInContext(
       `{
@@ -150,11 +178,20 @@ class Realm {
     }
   }
 
+  async ask(op, args) {
+    this.waiting += 1;
+    try {
+      return await ask(this.id, op, args);
+    } finally {
+      this.waiting -= 1;
+    }
+  }
+
   async asyncSyscall(op, args) {
-    if (op !== '1.0/queryStreamNext') return ask(this.id, op, args);
+    if (op !== '1.0/queryStreamNext') return this.ask(op, args);
     const stream = this.streams.get(args.queryId);
     if (!stream.ready.length && !stream.done) {
-      const next = await ask(this.id, op, { queryId: args.queryId, query: stream.query });
+      const next = await this.ask(op, { queryId: args.queryId, query: stream.query });
       stream.ready = next.documents;
       stream.done = next.done;
     }
@@ -378,12 +415,7 @@ async function evaluate(request) {
 
 async function invoke(request) {
   const node = codes.get(request.code)?.get(request.path)?.environment === 'node';
-  const realm = new Realm(request);
-  if (node) {
-    realm.kind = 'node';
-    realm.furnish(request.seed ?? 1);
-    Object.assign(realm.context, { fetch: reach, setTimeout, setInterval });
-  }
+  const realm = Realm.of(node ? { ...request, kind: 'node' } : request);
   try {
     const called = (await realm.module(request.path))[request.name];
     if (called === undefined) throw new Refused(`Couldn't find \`${request.name}\` in \`${request.path}\``);
@@ -400,6 +432,8 @@ async function invoke(request) {
   } catch (error) {
     const told = error instanceof Refused ? { message: error.message } : realm.told(error);
     throw Object.assign(new Refused(told.message), { told, logs: realm.logs });
+  } finally {
+    realm.end();
   }
 }
 
@@ -413,6 +447,7 @@ const work = {
   },
   unload: ({ code }) => {
     codes.delete(code);
+    for (const name of idle.keys()) if (name.startsWith(`${code} `)) idle.delete(name);
     return {};
   },
 };
