@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rollback_lib.simulator.convex.view import ConvexView
 from rollback_lib.simulator.deployments import AliasJob
 from rollback_lib.simulator.hosting import Effect
 
@@ -33,6 +34,7 @@ class OutcomeView:
     roles: Mapping[str, str]  # role in the past -> deployment
     expected_target: str | None  # where a right first rollback goes
     effects: tuple[Effect, ...]
+    convex: ConvexView | None = None  # None: this company's backend is not simulated
 
     def as_json(self) -> dict[str, Any]:
         """Give it as plain data."""

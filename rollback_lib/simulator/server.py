@@ -189,7 +189,7 @@ class Serving:
                 "url": at["convex"],
                 "api_url": at["convex_api"],
                 "deployment": backend.name,
-                "repository": backend.spec.repository or str(Path(self._scratch.name) / "repository"),
+                "repository": str(self._repository(self._world)),
             },
         }
 
@@ -232,11 +232,23 @@ class Serving:
         apps["control"] = control.make_app(self, lambda: self.platform)
         before = getattr(self, "_world", None)
         if world.convex is not None:
+            self._furnish(world)
             world.convex.address = world.convex.site = self.addresses["convex"]
             world.convex.open()
         self._world, self._apps = world, apps
         if before is not None:
             before.close()
+
+    def _furnish(self, world: World) -> None:
+        """Give a company's backend its repository, code and data, where it is to have them."""
+        if world.spec.convex is not None and world.spec.convex.live:
+            from rollback_lib.simulator.convex.furnishing import furnish  # not every company has a backend
+
+            furnish(world, self._repository(world))
+
+    def _repository(self, world: World) -> Path:
+        wanted = world.spec.convex.repository if world.spec.convex is not None else ""
+        return Path(wanted) if wanted else Path(self._scratch.name) / "repository"
 
     def close(self) -> None:
         """Ask for the end; returns at once."""

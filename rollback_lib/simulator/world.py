@@ -162,6 +162,7 @@ class World:
 
     def outcome_view(self) -> OutcomeView:
         """Say what is true in the world now, and what was done to it since it began."""
+        convex = self.convex.view() if self.convex is not None else None
         with self.lock:
             now_ms = self.advance()
             hosting, project = self.hosting, self.hosting.project
@@ -179,6 +180,7 @@ class World:
                 roles=dict(hosting.roles),
                 expected_target=self.expected_target(),
                 effects=tuple(hosting.effects),
+                convex=convex,
             )
 
     def expected_target(self) -> str | None:

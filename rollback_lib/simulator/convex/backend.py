@@ -21,6 +21,7 @@ from rollback_lib.simulator.convex.logs import FunctionLog
 from rollback_lib.simulator.convex.push import Pushes
 from rollback_lib.simulator.convex.spec import ALL_ACTIONS, ConvexSpec
 from rollback_lib.simulator.convex.storage import SCHEDULED, Range, Storage
+from rollback_lib.simulator.convex.view import ConvexView, Push
 from rollback_lib.simulator.convex.worker import Worker
 
 __all__ = ["NOTHING_LIVE", "Backend"]
@@ -54,6 +55,8 @@ class Backend:
         self.live: Revision = NOTHING_LIVE
         self.last_push_ms: float | None = None
         self.releases: dict[str, PushedApp] = {}  # what a colleague may push, by its part in the past
+        self.find_release: Callable[[str], PushedApp | None] = lambda _: None
+        self.visitors = spec.visitors
         self._changes = 0
         self._random = Random(f"convex numbers:{seed}")  # noqa: S311 - repeatable, not secret
         self.address = self.site = ""  # where it is served; known once it is
@@ -102,7 +105,7 @@ class Backend:
 
     def release(self, role: str) -> Revision:
         """Give what a colleague pushes: by its part in the past, else what is live."""
-        app = self.releases.get(role)
+        app = self.releases.get(role) or (self.find_release(role) if role else None)
         return self.live if app is None else self.evaluated(app)
 
     def went_live(self, revision: Revision, at_ms: float | None) -> None:
@@ -146,6 +149,24 @@ class Backend:
         """Let no function run, or let them run again."""
         self.paused = paused
         self.changed()
+
+    def view(self) -> ConvexView:
+        """Say what is true here now. Do not ask while holding a lock of the world: a function may want both."""
+        since = self.last_push_ms or 0.0
+        calls = [entry for entry in self.logs.entries() if entry.began_ms >= since]
+        rows = [row for row in self.audit.rows if row.action == "push_config_with_components"]
+        return ConvexView(
+            deployment=self.name,
+            code=self.live.app.key,
+            functions=tuple(sorted(self.live.functions)),
+            paused=self.paused,
+            variables=tuple(sorted(self.variables)),
+            last_push_ms=None if self.last_push_ms is None else round(self.last_push_ms),
+            pushes=tuple(Push(row.at_ms, row.metadata["message"], str(row.actor["kind"])) for row in rows),
+            documents={name: self.storage.count(name) for name in self.storage.tables()},
+            calls=len(calls),
+            failed_calls=sum(entry.error is not None for entry in calls),
+        )
 
     # --- for whoever watches -------------------------------------------------------------------------------
 
@@ -194,7 +215,7 @@ class Backend:
     def _let_visit(self) -> None:
         """Let visitors call what they call, each at its own pace."""
         now_ms = self.now_ms()
-        for place, visitor in enumerate(self.spec.visitors):
+        for place, visitor in enumerate(self.visitors):
             if self._calling.get(place, 0.0) <= now_ms and not self._ended.is_set():
                 self._calling[place] = now_ms + visitor.every_s * 1000
                 self.functions.call(

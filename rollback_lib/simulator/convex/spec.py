@@ -73,4 +73,10 @@ class ConvexSpec(Frozen):
         default=None, gt=0
     )  # documents held against a pushed schema; None: as quick as this machine
     repository: str = ""  # folder of the app's repository; empty: one that ends with the world
-    visitors: tuple[Visitor, ...] = ()
+    live: str = ""  # the revision of the company's app that is live; empty: no code and no data
+    documents: int = Field(default=400, ge=40)  # of the company, where its app is live
+    since_bad: int = Field(
+        default=0, ge=0
+    )  # memberships that the bad code sold since: the schema before it does not take them
+    messages: Literal["commits", "none"] = "commits"  # none: pushed from laptops, no commit is named
+    visitors: tuple[Visitor, ...] = ()  # none, where the company's app is live: those that it usually has
