@@ -11,6 +11,7 @@ from dataclasses import dataclass
 __all__ = [
     "AUTOMATIC_ALIAS",
     "BOT_USER",
+    "CANARY",
     "CHANNELS",
     "CHANNEL_ENGINEERING",
     "CHANNEL_INCIDENTS",
@@ -26,6 +27,7 @@ __all__ = [
     "PEOPLE",
     "PROJECT_ID",
     "PROJECT_NAME",
+    "QUERIES",
     "SENTRY_ORGANIZATION",
     "SENTRY_OTHER_PROJECT",
     "SENTRY_PROJECT",
@@ -66,6 +68,12 @@ TEAM_SLUG = "derrimut"
 USER_ID = "usr_drill"  # owner of the platform's token
 PROJECT_ID = "prj_drill"
 PROJECT_NAME = "derrimut-platform"
+CANARY = {
+    "path": "users:getUserByClerkId",
+    "args": {"clerkId": "test_user_id"},
+    "fields": ["_id", "email"],
+}
+QUERIES = ({"path": "memberships:plans"},)
 OTHER_PROJECT_ID = "prj_admin"
 OTHER_PROJECT_NAME = "derrimut-admin"
 DOMAINS = ("derrimut247.drill", "www.derrimut247.drill")

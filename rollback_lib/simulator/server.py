@@ -190,6 +190,7 @@ class Serving:
                 "api_url": at["convex_api"],
                 "deployment": backend.name,
                 "repository": str(self._repository(self._world)),
+                **({"canary": company.CANARY, "queries": company.QUERIES} if backend.spec.live else {}),
             },
         }
 

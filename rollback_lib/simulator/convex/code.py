@@ -145,7 +145,7 @@ class Revision:
     def crons(self) -> Mapping[str, Any]:
         """What runs by itself, by name."""
         found = self.analysis.get("crons.js", {}).get("cronSpecs")
-        return dict(found) if found else {}
+        return {one["identifier"]: one["spec"] for one in found or ()}
 
     @property
     def index_fields(self) -> Mapping[str, tuple[str, ...]]:
@@ -242,11 +242,11 @@ def _function(path: str, one: Mapping[str, Any], table_of: TableOf) -> Function:
 
 def _told(module: Mapping[str, Any]) -> dict[str, Any]:
     functions = [{**one, "pos": None} for one in module["functions"]]
-    routes = module["httpRoutes"]
+    routes, crons = module["httpRoutes"], module["cronSpecs"]
     told = {
         "functions": functions,
         "httpRoutes": None if routes is None else [{"route": route, "pos": None} for route in routes],
-        "cronSpecs": module["cronSpecs"],
+        "cronSpecs": crons and [{"identifier": name, "spec": spec} for name, spec in crons.items()],
     }
     return {**told, "sourceMapped": {**told}}
 

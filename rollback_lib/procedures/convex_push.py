@@ -1,0 +1,231 @@
+"""Procedure 2: the change itself. What the gate is asked, what is sent, how it is undone, and whether it happened.
+
+- There is no rollback button in Convex: an earlier commit is pushed again by the official command line.
+- Between gate and effect the deployment is read again: its last push, its live code and whether it answers.
+- An exit code is no proof: what is live is told by the digests of the live modules, the last push and its message.
+- A command line that outlived its process is waited for before anything is said or sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from rollback_lib.clock import to_iso
+from rollback_lib.consent.gates import Ask, Gate
+from rollback_lib.errors import GateClosed, NotApplied, OutcomeUnknown, PlanViolation
+from rollback_lib.model import GateId, Pass, digest_of
+from rollback_lib.procedures.convex_rehearse import Rehearsing
+from rollback_lib.procedures.convex_shown import Chosen, Rehearsal
+from rollback_lib.procedures.effects import Effect, Observation, Seen
+from rollback_lib.procedures.session import Session
+from rollback_lib.procedures.vercel_facts import skew_of
+from rollback_lib.providers.convex_cli import Telling, cli_path, push_arguments
+
+__all__ = ["PushAgain", "push_message"]
+
+_OUTPUT = "attachments/convex-deploy.txt"
+_MAY_HAVE = "The backend may run either code. This run sends nothing more by itself."
+
+
+@dataclass
+class PushAgain:
+    """Pushes an earlier commit for one run."""
+
+    session: Session
+    rehearsing: Rehearsing
+
+    def ask(self, chosen: Chosen) -> Ask:
+        """Put before a person what is about to happen, from live reads.
+
+        Raises:
+            PlanViolation: The commit was not rehearsed in this run.
+            GateClosed: The deployment is no longer as the dry run found it; nothing was sent.
+            Unreachable: Convex gave no usable answer.
+        """
+        rehearsal = self.rehearsed(chosen.sha)
+        settings, commit = self.rehearsing.search.settings, chosen.revision.commit
+        state = self.state(chosen, rehearsal)
+        last = self.rehearsing.search.convex.last_push()
+        if last is not None and last.at > rehearsal.at:
+            raise GateClosed(
+                f"Gate P2.G1 was not shown: somebody pushed at {last.at:%H:%M:%S} UTC, after the dry run.",
+                "This run has sent nothing that changes production.",
+                "Ask in the incidents channel who pushed what. Then begin a new run (new_run = True), which looks again.",
+            )
+        effect = {
+            "what": f"convex deploy (version {rehearsal.version}) of an earlier commit",
+            "deployment": f"{settings.deployment} ({settings.url})",
+            "from": repr(chosen.live) if chosen.live else "not known",
+            "to": f"{commit.sha} {commit.subject}, by {commit.author}",
+            "dry run": f"Convex would take it, at {rehearsal.at:%H:%M:%S} UTC",
+            "what differs": "; ".join(rehearsal.difference.lines())
+            if rehearsal.difference
+            else "could not be read",
+            "why": self.session.parameters.reason,
+            "incident": self.session.incident,
+            "run": self.session.journal.run,
+        }
+        return Ask(
+            gate=GateId("P2.G1"),
+            title=self.session.plan.step("P2.S4").title,
+            environment=self.session.parameters.environment,
+            effect=effect,
+            state=dict(state),
+            will_not_undo=self._will_not_undo(chosen, rehearsal),
+            typed_wanted=settings.deployment,
+            requests=(f"CLI {self._path(chosen)}",),
+        )
+
+    def effect(self, chosen: Chosen) -> Effect:
+        """Name the change, how to make it, how to undo it and how to see whether it happened."""
+        live = chosen.live.commit if chosen.live else None
+        deployment = self.rehearsing.search.settings.deployment
+        back = f"push {live.sha} again (this notebook, commit = {live.sha!r})" if live else "none"
+        lost = "" if live else ": nobody knows which commit was live, so it cannot be put back"
+        return Effect(
+            name=f"push {chosen.sha} to {deployment}",
+            step="P2.S4",
+            before={
+                "live": live.sha if live else "",
+                "target": chosen.sha,
+                "deployment": deployment,
+                "last push": to_iso(chosen.live.at) if chosen.live else "",
+            },
+            inverse=f"{back}{lost}",
+            send=partial(self._send, chosen),
+            observe=partial(self.observe, chosen),
+        )
+
+    def state(self, chosen: Chosen, rehearsal: Rehearsal) -> dict[str, str]:
+        """Read the state that the gate's decision rests on.
+
+        Raises:
+            Unreachable: Convex gave no usable answer.
+        """
+        convex = self.rehearsing.search.convex
+        last, live = convex.last_push(), convex.live()
+        return {
+            "deployment": self.rehearsing.search.settings.deployment,
+            "target": chosen.sha,
+            "code that will be live": rehearsal.digest,
+            "live code": digest_of([vars(module) for module in live.modules]),
+            "last push": f"{to_iso(last.at)} {last.message}".strip() if last else "none",
+            "state": convex.state().name,
+            "environment variables": ", ".join(convex.variables()),
+        }
+
+    def require_unmoved(self, gate: Gate, chosen: Chosen) -> None:
+        """Refuse if the deployment is no longer as the gate was decided on.
+
+        Raises:
+            GateClosed: It moved; nothing was sent.
+            Unreachable: Convex gave no usable answer; nothing was sent.
+        """
+        gate.require_unmoved(self.state(chosen, self.rehearsed(chosen.sha)))
+
+    def rehearsed(self, sha: str) -> Rehearsal:
+        """Return the dry run of a commit.
+
+        Raises:
+            PlanViolation: There was none in this run.
+        """
+        found = self.rehearsing.last(sha)
+        if found is None:
+            raise PlanViolation(
+                f"Commit {sha[:12]} was not rehearsed in this run.",
+                "Nothing was sent that changes production.",
+                "Run the cell of the dry run first.",
+            )
+        return found
+
+    def observe(self, chosen: Chosen, since: datetime) -> Observation:
+        """Ask Convex what runs, and this machine whether a push is still under way.
+
+        Raises:
+            Unreachable: No usable answer.
+        """
+        orphan = self.rehearsing.cli.left()
+        if orphan is not None and orphan.running and not orphan.dry:
+            return Observation(
+                Seen.RUNNING, f"the command line that began at {orphan.began_at} is still at it"
+            )
+        convex, rehearsal = self.rehearsing.search.convex, self.rehearsed(chosen.sha)
+        live, last = convex.live(), convex.last_push()
+        skew_s = skew_of(convex.heard)
+        is_live = live.runs(rehearsal.modules)
+        ours = (
+            last is not None
+            and last.message == self._message(chosen)
+            and last.at >= self._earliest(since, skew_s)
+        )
+        if is_live and ours:
+            assert last is not None
+            return Observation(
+                Seen.HAPPENED, f"live since {last.at:%H:%M:%S} UTC, as the last push says", skew_s
+            )
+        if is_live:
+            told = (
+                f"the last push is {last.message or 'without a message'!r}" if last else "no push on record"
+            )
+            return Observation(Seen.HAPPENED, f"the commit's code is live; {told}", skew_s)
+        if ours:
+            return Observation(
+                Seen.BROKEN, "our push is the last one, and other code is live", skew_s, overtaken=True
+            )
+        if last is not None and last.at >= self._earliest(since, skew_s):
+            detail = f"somebody else pushed at {last.at:%H:%M:%S} UTC ({last.message or 'no message'})"
+            return Observation(Seen.NOT_HAPPENED, detail, skew_s, overtaken=True)
+        return Observation(Seen.NOT_HAPPENED, "the code that was live before is live", skew_s)
+
+    def _earliest(self, since: datetime, skew_s: float | None) -> datetime:
+        return since + timedelta(seconds=(skew_s or 0.0) - self.session.resolved.policy.clock_skew_s)
+
+    def _send(self, chosen: Chosen, permit: Pass) -> None:
+        rehearsing = self.rehearsing
+        checkout = rehearsing.checkout(chosen.sha)
+        telling = Telling(self.session.journal.folder / _OUTPUT, keep=self._keep)
+        done = rehearsing.cli.deploy(
+            checkout, self._message(chosen), permit, telling, project=rehearsing.project
+        )
+        if done.kind in ("refused", "failed"):
+            raise NotApplied(
+                f"The push of {chosen.revision.commit.short} was not carried out: {done.ending}",
+                "Nothing was changed: the backend runs what it ran before.",
+                f"Read {self.session.journal.folder / _OUTPUT}, see to its reason, then begin a new run (new_run = True).",
+            )
+        if done.kind == "unclear":
+            raise OutcomeUnknown(
+                f"The command line ended without saying what became of the push of {chosen.revision.commit.short}: {done.ending}",
+                _MAY_HAVE,
+                "Run this cell again: it asks Convex first.",
+            )
+
+    def _keep(self) -> None:
+        """Ask while the command line runs whether the run still holds its environment."""
+        self.session.leasing.hold()
+
+    def _message(self, chosen: Chosen) -> str:
+        return push_message(chosen.sha, self.session.incident, self.session.journal.run)
+
+    def _path(self, chosen: Chosen) -> str:
+        return cli_path(push_arguments(self._message(chosen)))
+
+    def _will_not_undo(self, chosen: Chosen, rehearsal: Rehearsal) -> tuple[str, ...]:
+        lines = [
+            "data in the database: documents stay as they are now, whatever the bad code wrote",
+            "environment variables of the deployment",
+            "the frontend: it stays as it is and calls the older functions",
+            "the next build or CI job of the branch: it pushes the bad code again unless it is stopped",
+            *rehearsal.warnings,
+        ]
+        unknown = chosen.live is None or chosen.live.commit is None
+        if unknown:
+            lines.append("what is live now: no commit of it is known, so it can NOT be put back")
+        return tuple(lines)
+
+
+def push_message(sha: str, incident: str, run: str) -> str:
+    """Return what a push says of itself in Convex's audit log; at most 1,024 bytes."""
+    return f"rollback to {sha} ({incident}, run {run})"

@@ -1,0 +1,208 @@
+"""Procedure 2, between step 3 and the gate: the commit in a folder of its own, and a dry run against the live data.
+
+- What is pushed later is what was rehearsed: same folder, same packages, same command line, by digest of each module.
+- A dry run is a real question: Convex holds the commit's schema against every stored document. Nothing goes live.
+- A refusal says which document stands in the way, and which ways are left. Nothing was changed then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from rollback_lib.errors import NotApplied, RollbackError
+from rollback_lib.journal import Intent
+from rollback_lib.node import cache_folder, installed, laid_out
+from rollback_lib.procedures.convex_search import BackendSearch
+from rollback_lib.procedures.convex_shown import Chosen, Difference, Rehearsal, difference
+from rollback_lib.procedures.session import Session
+from rollback_lib.providers.checkout import Checkout
+from rollback_lib.providers.convex_cli import CliRun, ConvexCli, Telling
+from rollback_lib.providers.convex_key import KEY_NAME, Credential
+from rollback_lib.providers.convex_push import Analysis, Refusal
+
+__all__ = ["Rehearsing"]
+
+_DRY_RUN = "attachments/convex-dry-run.txt"
+_UNCHANGED = "Nothing was changed: the backend still runs what it ran before."
+_WAYS: dict[str, str] = {
+    "schema": "Ways out: push a commit whose schema takes both (widen it: v.optional, v.union), or mend or remove these documents, "
+    "or restore data from before (procedure 3), or roll forward with a fix.",
+    "variables": "Set these environment variables on the deployment again (npx convex env set), then run this cell again.",
+    "race": "Somebody else pushes: ask in the incidents channel, then run this cell again.",
+    "concurrent": "Somebody else pushes: ask in the incidents channel, then run this cell again.",
+    "key": f"Check the deploy key ({KEY_NAME}), then run the open cell and this one again.",
+    "permission": "Use a deploy key with the permission deployment:deploy, then run the open cell and this one again.",
+    "paused": "Resume the deployment in Convex's dashboard (Settings), then run this cell again.",
+    "prompt": "Convex asks a person something first: push by hand from the folder named in the output, and answer it.",
+    "other": "Read the output. If it stays so, roll forward with a fix.",
+}
+
+
+@dataclass
+class Rehearsing:
+    """Prepares and rehearses the push of one run."""
+
+    session: Session
+    search: BackendSearch
+
+    @cached_property
+    def cli(self) -> ConvexCli:
+        """Return the official command line for the deployment."""
+        secrets = self.session.resolved.secrets
+        value = secrets.optional(KEY_NAME)
+        source = secrets.source(KEY_NAME) if value is not None else f"environment variable {KEY_NAME}"
+        return ConvexCli(
+            self.search.settings,
+            Credential(value, source),
+            secrets.redactor,
+            self.session.clock,
+            cache_folder() / "runs",
+        )
+
+    @property
+    def project(self) -> str:
+        """Return where the app's package.json is, below the root of the repository."""
+        return self.search.repository.project_folder
+
+    def rehearse(self, chosen: Chosen) -> Rehearsal:
+        """Ask Convex whether it would take the commit; changes nothing.
+
+        Raises:
+            NotApplied: Convex would refuse it; says why, and what can be done.
+            BadParameters: No key, no packages, no command line.
+            LeaseHeld: Another push of this machine is under way.
+            Unreachable: The packages cannot be had, or the command line did not come to an answer.
+        """
+        self.search.convex.variables()  # taught to the redactor before any output is kept
+        checkout = self.checkout(chosen.sha)
+        bundle = self.cli.bundle(checkout, self.project)
+        began = self.session.clock.now()
+        done = self._dry_run(checkout)
+        if done.kind != "done":
+            raise self._refused(chosen, done)
+        analysis = done.analysis
+        found = Rehearsal(
+            sha=chosen.sha,
+            at=began,
+            seconds=round(done.elapsed_s, 1),
+            version=self.search.repository.files(chosen.sha).convex_version,
+            modules=bundle.modules,
+            functions=analysis.functions if analysis else None,
+            schema=analysis.schema if analysis else None,
+            difference=self._difference(analysis),
+            warnings=self._warnings(analysis),
+            output=_DRY_RUN,
+        )
+        for text in found.warnings:
+            self.session.warn(text)
+        data = {"sha": chosen.sha, "rehearsal": _ADAPTER.dump_python(found, mode="json")}
+        self.session.journal.append("rehearsed", step="P2.S3", data=data)
+        return found
+
+    def last(self, sha: str) -> Rehearsal | None:
+        """Return the latest rehearsal of a commit in this run; None if there is none."""
+        lines = [line for line in self.session.journal.find("rehearsed") if line.data["sha"] == sha]
+        return _ADAPTER.validate_python(lines[-1].data["rehearsal"]) if lines else None
+
+    def checkout(self, sha: str) -> Checkout:
+        """Return the commit in a folder of its own, with its packages.
+
+        Raises:
+            BadParameters: No repository, no such commit, or no lockfile of npm.
+            Unreachable: The packages cannot be had.
+        """
+        cache = cache_folder()
+        place = cache / "checkouts" / self.search.settings.deployment / sha
+        made = self.search.repository.checkout(sha, place)
+        project = made.folder / self.project
+        laid_out(installed(project, cache), project)
+        return made
+
+    def _dry_run(self, checkout: Checkout) -> CliRun:
+        intent = Intent(
+            self.session.journal,
+            f"dry run of {checkout.sha}",
+            "P2.S3",
+            {"deployment": self.search.settings.deployment, "commit": checkout.sha},
+        )
+        telling = Telling(self._file(_DRY_RUN))
+        try:
+            done = self.cli.dry_run(checkout, intent, telling, project=self.project)
+        except RollbackError as exc:
+            intent.failed(exc.happened)
+            raise
+        if done.kind == "done":
+            intent.done({"seconds": round(done.elapsed_s, 1)})
+        else:
+            intent.failed(done.ending)
+        return done
+
+    def _refused(self, chosen: Chosen, done: CliRun) -> NotApplied:
+        refusal = done.refusal
+        told = _told(refusal) if refusal is not None else f"{done.ending} (exit code {done.code})"
+        ways = _WAYS[refusal.kind] if refusal is not None else _WAYS["other"]
+        return NotApplied(
+            f"Convex would refuse commit {chosen.revision.commit.short}: {told}.",
+            _UNCHANGED,
+            f"{ways} The whole output: {self._file(_DRY_RUN)}",
+        )
+
+    def _difference(self, analysis: Analysis | None) -> Difference | None:
+        if analysis is None:
+            return None
+        convex = self.search.convex
+        try:
+            crons = convex.crons()
+        except RollbackError:
+            crons = None
+        try:
+            schemas = convex.schema(), analysis.schema
+        except RollbackError:
+            schemas = None, None
+        return difference(convex.functions(), analysis.functions, schemas, (crons, analysis.crons))
+
+    def _warnings(self, analysis: Analysis | None) -> tuple[str, ...]:
+        """Say what will run against older code: it outlives every push."""
+        if analysis is None:
+            return ("what Convex found in the code is not known: its functions cannot be compared",)
+        told = [] if not analysis.components else ["components are pushed too, and are not compared here"]
+        try:
+            scheduled = self.search.convex.scheduled()
+        except RollbackError as exc:
+            return (*told, f"functions that wait to be run are not known: {exc.reason}")
+        known = {function.name for function in analysis.functions}
+        lost = [one for one in scheduled.waiting if one.function not in known]
+        if lost:
+            names = ", ".join(sorted({one.function for one in lost}))
+            told.append(
+                f"{len(lost)} scheduled call(s) will fail: the commit has no {names} (the first is due {_due(lost[0].at)})"
+            )
+        kept = len(scheduled.waiting) - len(lost)
+        if kept:
+            told.append(f"{kept} scheduled call(s) will run with the older code")
+        return tuple(told)
+
+    def _file(self, name: str) -> Path:
+        return self.session.journal.folder / name
+
+
+def _told(refusal: Refusal) -> str:
+    if refusal.kind == "schema" and refusal.table:
+        field = f", field {refusal.field}" if refusal.field else ""
+        return f"document {refusal.document or '(unknown)'} of table {refusal.table}{field} does not fit its schema: {refusal.why.rstrip('.')}"
+    if refusal.kind == "variables":
+        return f"environment variables that it needs are not set: {', '.join(refusal.names)}"
+    return refusal.words.rstrip(".")
+
+
+def _due(at: datetime | None) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at is not None else "at an unknown time"
+
+
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Rehearsal)

@@ -1,0 +1,376 @@
+"""Procedure 2: Convex backend rollback.
+
+- The plan's "Rollback to this deployment" does not exist in Convex: an earlier commit is pushed again, by the official
+  command line, from a folder of its own, with its own lockfile.
+- A dry run comes first: Convex holds the commit's schema against the live data, and nothing is changed by it.
+- Code only: data, environment variables and the frontend stay as they are, and the gate says so.
+- Accepted is not done: what is live is told by the digests of the modules, then functions and queries are looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, partial
+from typing import ClassVar
+
+from rollback_lib.consent.gates import Approval
+from rollback_lib.errors import BadParameters, CheckFailed, OutcomeUnknown, PlanViolation, RollbackError
+from rollback_lib.journal.attempts import effect_in_doubt
+from rollback_lib.model import Check, CheckStatus, Outcome
+from rollback_lib.parameters import Id, RunParameters
+from rollback_lib.procedures.base import Procedure, step
+from rollback_lib.procedures.convex_push import PushAgain
+from rollback_lib.procedures.convex_rehearse import Rehearsing
+from rollback_lib.procedures.convex_search import BackendSearch
+from rollback_lib.procedures.convex_shown import PUSH_ROW, Chosen, Pushed, Rehearsal, push_row
+from rollback_lib.procedures.convex_watch import BackendWatch
+from rollback_lib.procedures.effects import Carrier, Patience
+from rollback_lib.procedures.shown import Listing, Notice
+from rollback_lib.procedures.telling import Telling
+
+__all__ = ["ConvexParameters", "ConvexRollback"]
+
+
+class ConvexParameters(RunParameters):
+    """The notebook's parameters."""
+
+    read_by: ClassVar[dict[str, str]] = {"commit": "P2.S3", "issue_started_at": "P2.S3"}
+
+    commit: Id = ""  # empty: the last stable one before the issue
+
+
+@dataclass(repr=False, eq=False)
+class ConvexRollback(Procedure):
+    """Reverts backend functions and schema. Plan: Procedure 2."""
+
+    number: ClassVar[int] = 2
+    parameters_model: ClassVar[type[RunParameters]] = ConvexParameters
+    effect_steps: ClassVar[frozenset[str]] = frozenset({"P2.S4"})
+    needs: ClassVar[tuple[str, ...]] = ("CONVEX_DEPLOY_KEY", "VERCEL_TOKEN", "SLACK_BOT_TOKEN")
+
+    @step("P2.S1")
+    def access_dashboard(self) -> Notice:
+        """Show the deployment as it is now; changes nothing.
+
+        Raises:
+            BadParameters: The key leads to another deployment, or none is described.
+            Unreachable: Convex gave no usable answer.
+
+        Plan: Procedure 2, step 1.
+        """
+        convex = self._search.convex
+        identity, state, last = convex.identity(), convex.state(), convex.last_push()
+        tables = convex.tables()
+        documents = sum(table.documents for table in tables)
+        lines = [
+            f"{identity.type or identity.kind} deployment at {identity.url}",
+            f"state: {state.name}{f' ({state.why})' if state.why else ''}",
+            f"last push: {last.at:%Y-%m-%d %H:%M:%S} UTC by {last.actor}, {last.message or 'without a message'}"
+            if last
+            else "last push: none on record",
+            f"{len(tables)} tables, {documents:,} documents: "
+            + ", ".join(f"{table.name} {table.documents:,}" for table in tables),
+        ]
+        if not state.running:
+            self.session.warn(
+                f"the deployment is {state.name}: code can be pushed, but no function will answer until it runs again"
+            )
+        return Notice(f"Convex deployment {identity.name}", tuple(lines))
+
+    @step("P2.S2")
+    def go_to_deployments(self) -> Listing:
+        """List what was pushed and when, newest first; changes nothing.
+
+        Raises:
+            BadParameters: No repository of the app.
+            Unreachable: Convex gave no usable answer.
+
+        Plan: Procedure 2, step 2.
+        """
+        pushes = self._search.pushes
+        rows = tuple(push_row(push) for push in reversed(pushes.pushes))
+        note = "\n".join([f"from: {pushes.source}", *pushes.notes])
+        return Listing("Pushes of the backend, newest first", PUSH_ROW, rows, note)
+
+    @step("P2.S3")
+    def identify_stable_deployment(self) -> Chosen:
+        """Find the last commit that was live before the issue, or check the one that was asked for; changes nothing.
+
+        Raises:
+            BadParameters: No time of the issue, no suspect, no candidate, or the one asked for is not fit.
+            Unreachable: Convex gave no usable answer.
+
+        Plan: Procedure 2, step 3.
+        """
+        return self._search.chosen()
+
+    def rehearse(self, chosen: Chosen) -> Rehearsal:
+        """Ask Convex whether it would take the commit, with the data as it is now; changes nothing.
+
+        Raises:
+            NotApplied: It would refuse it; says which document stands in the way, and what can be done.
+            Unreachable: The commit's packages cannot be had, or Convex gave no usable answer.
+
+        Plan: Procedure 2, step 3.
+        """
+        self._refuse_other(chosen)
+        try:
+            self.session.leasing.hold_for_reading()
+            earlier = self._rehearsing.last(chosen.sha)
+            if earlier is not None and self.effect_sent:
+                return earlier
+            return self._rehearsing.rehearse(chosen)
+        except RollbackError as exc:
+            self.stopped_at("P2.S3", exc)
+            raise
+
+    def gate(self, gate_id: str, chosen: Chosen) -> Notice:
+        """Show what is about to happen and ask for the deployment's name and, by the plan, an approval; returns at once.
+
+        Raises:
+            BadParameters: Not a gate of this procedure.
+            PlanViolation: The commit was not rehearsed.
+            Unreachable: Convex gave no usable answer.
+        """
+        if gate_id != "P2.G1":
+            raise BadParameters(
+                f"Procedure 2 has no gate {gate_id!r}; it has P2.G1.",
+                "Nothing was sent.",
+                'rollback.gate("P2.G1", chosen)',
+            )
+        return self.run_gate(gate_id, partial(self._show_gate, chosen))
+
+    def _show_gate(self, chosen: Chosen) -> Notice:
+        self._refuse_other(chosen)
+        earlier = self._carrier.settle(self._push.effect(chosen)) if self.effect_sent else None
+        if earlier is not None:
+            return Notice(f"Gate P2.G1 was passed earlier in this run: {earlier.detail}.")
+        phones = f"phones of the approvers: rollback status --phones -e {self.session.parameters.environment}"
+        warnings = self.session.plan.procedure(self.number).warnings
+        return self.keeper.put(self._push.ask(chosen), (*warnings, phones))
+
+    @step("P2.S4")
+    def roll_back(self, chosen: Chosen) -> Pushed:
+        """Push the commit. Changes production.
+
+        Raises:
+            GateClosed: The gate is not open, or the deployment moved since; nothing was sent.
+            NotApplied: Convex refused; the backend runs what it ran before.
+            OutcomeUnknown: The backend may run either code; nothing is sent again until a person has looked.
+
+        Plan: Procedure 2, step 4.
+        """
+        self._refuse_other(chosen)
+        effect = self._push.effect(chosen)
+        found = self._carrier.settle(effect) if self.effect_sent else None
+        if found is None:
+            gate = self.keeper.opened("P2.G1")
+            self._telling.begin(chosen.revision.commit.short)
+            found = self._carrier.carry_out(effect, gate, partial(self._push.require_unmoved, gate, chosen))
+        self._telling.leads(self.keeper.demand())
+        self.keeper.used("P2.G1")
+        first = next(self.journal.find("effect.sending", "P2.S4"))
+        source = chosen.live.commit.sha if chosen.live and chosen.live.commit else ""
+        return Pushed(source, chosen.sha, datetime.fromisoformat(first.at), found.seen.value, found.detail)
+
+    @step("P2.S5")
+    def wait(self, chosen: Chosen, pushed: Pushed) -> Check:
+        """Wait until the push is over and the commit's code is proven to be live.
+
+        Raises:
+            CheckFailed: Other code is live.
+            OutcomeUnknown: Not over within the deadline.
+
+        Plan: Procedure 2, step 5.
+        """
+        self._watch.until_live(chosen, pushed)
+        title = self.session.plan.criterion("P2.C1").text
+        check = self.session.note_check(self._watch.live(chosen, "P2.C1", title))
+        if check.status is not CheckStatus.PASSED:
+            raise CheckFailed(
+                f"The backend does not run the code of {chosen.revision.commit.short}: {check.seen}.",
+                "What was live before, or somebody else's push, is live.",
+                "Ask in the incidents channel who pushed. Then begin a new run (new_run = True), which looks again.",
+            )
+        return check
+
+    @step("P2.S6")
+    def verify_functions(self, chosen: Chosen, pushed: Pushed) -> Listing:
+        """Look whether the functions are the commit's, run without errors, and the schema fits; changes nothing.
+
+        Raises:
+            CheckFailed: A required check failed.
+
+        Plan: Procedure 2, step 6.
+        """
+        rehearsal = self._push.rehearsed(chosen.sha)
+        checks = [
+            self._watch.functions(rehearsal),
+            self._watch.schema(rehearsal),
+            self._watch.executions(self._live_since(pushed)),
+        ]
+        return self._noted("Functions after the rollback", checks)
+
+    @step("P2.S7")
+    def test_queries(self) -> Listing:
+        """Make the plan's query for the canary user, and those of the parameters; changes nothing.
+
+        Raises:
+            CheckFailed: A query failed, or found nobody.
+
+        Plan: Procedure 2, step 7.
+        """
+        return self._noted("Queries after the rollback", [self._watch.canary(), *self._watch.queries()])
+
+    def _noted(self, title: str, checks: list[Check]) -> Listing:
+        for check in checks:
+            self.session.note_check(check)
+        failed = [check for check in checks if check.status is CheckStatus.FAILED]
+        if failed:
+            seen = "; ".join(f"{c.title}: {c.seen} (wanted {c.wanted})" for c in failed)
+            raise CheckFailed(
+                f"After the rollback: {seen}.",
+                self.state_and_undo()[0],
+                "Run this cell again to look once more. If it stays so, this commit is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older commit, or triage again.",
+            )
+        rows = tuple((c.id, c.title, c.status.value, c.seen, c.wanted) for c in checks)
+        return Listing(title, ("check", "what", "status", "seen", "wanted"), rows)
+
+    def _live_since(self, pushed: Pushed) -> datetime:
+        """Return when the commit was seen to be live, or when it was sent: calls before that say nothing of it."""
+        last = self._search.convex.last_push()
+        return max(pushed.sent_at, last.at) if last is not None else pushed.sent_at
+
+    # -- the parts, made once a kernel
+
+    @cached_property
+    def _search(self) -> BackendSearch:
+        return BackendSearch(self.session)
+
+    @cached_property
+    def _rehearsing(self) -> Rehearsing:
+        return Rehearsing(self.session, self._search)
+
+    @cached_property
+    def _push(self) -> PushAgain:
+        return PushAgain(self.session, self._rehearsing)
+
+    @cached_property
+    def _watch(self) -> BackendWatch:
+        return BackendWatch(self.session, self._push)
+
+    @cached_property
+    def _telling(self) -> Telling:
+        return Telling(self.session, self.number)
+
+    @cached_property
+    def _carrier(self) -> Carrier:
+        policy = self.session.resolved.policy
+        return Carrier(
+            self.journal,
+            self.session.clock,
+            Patience(policy.observe_s, policy.poll_first_s, policy.poll_max_s, policy.effect_attempts),
+        )
+
+    def _refuse_other(self, chosen: Chosen) -> None:
+        """Refuse anything but what step 3 found and wrote down: gate and approval are about that."""
+        recorded = self.journal.last("step.done", "P2.S3")
+        if recorded is None or chosen != self._recorded():
+            raise PlanViolation(
+                "The commit as given is not what procedure 2, step 3 of this run found.",
+                "Nothing was sent.",
+                "Run the cell of procedure 2, step 3 again and use its result; for another commit set the parameter commit and begin a new run (new_run = True).",
+            )
+
+    def _recorded(self) -> Chosen:
+        return self.identify_stable_deployment()
+
+    # -- opening and closing
+
+    def settle(self) -> None:
+        """Ask Convex what became of a push that was sent and not answered."""
+        if self.effect_sent and self.journal.last("step.done", "P2.S3") is not None:
+            with contextlib.suppress(OutcomeUnknown):  # on record as unknown
+                self._carrier.settle(self._push.effect(self._recorded()))
+
+    def at_open(self) -> None:
+        """Nothing fades that this procedure could not fetch later."""
+
+    def before_seal(self) -> None:
+        """Nothing writes into the run's folder beside the cells."""
+
+    def at_close(self) -> None:
+        """Look whether the backend still runs what this run pushed."""
+        title = "Backend still as this run left it"
+        self.session.note_check(self._watch.live(self._recorded(), "P2.PIN", title))
+
+    def tell_end(self, outcome: Outcome, why: str) -> None:
+        """Post the plan's follow-up if all is well, else what is not."""
+        rate = next((check.seen for check in self.last_checks() if check.id == "P2.C2"), "unknown")
+        if outcome is Outcome.VERIFIED:
+            self._telling.stable(self._target[:12], rate.partition(" calls")[0], self._postmortem_h)
+        elif self.is_known:
+            self._telling.unwell(outcome, why, self.state_and_undo()[0], rate)
+
+    @property
+    def _postmortem_h(self) -> int:
+        return next(task.within_h for task in self.session.plan.tasks if task.within_h is not None)
+
+    def still_open(self) -> tuple[str, ...]:
+        """List what a person still has to do."""
+        if not self.effect_sent:
+            return tuple(self.session.thread.warnings)
+        return (
+            "the next build or CI job of the branch pushes the bad code again: revert it there, or stop it",
+            "post-rollback checklist of the plan",
+            f"post-mortem within {self._postmortem_h} hours",
+            *self.session.thread.warnings,
+        )
+
+    def state_and_undo(self) -> tuple[str, str]:
+        """Say what production looks like now, and how to undo what was done."""
+        intent = self.journal.last("effect.intent", "P2.S4")
+        if intent is None or not self.effect_sent:
+            return "This run changed nothing of production.", "Nothing to undo."
+        undo = f"To undo: {intent.data['inverse']}."
+        if effect_in_doubt(self.journal.lines):
+            return (
+                f"UNKNOWN: {intent.data['name']} was sent, and nobody can say yet whether it happened.",
+                undo,
+            )
+        if self.journal.last("effect.done", "P2.S4") is None:
+            return "This run changed nothing of production: what it sent was refused.", "Nothing to undo."
+        seen = {check.id: check for check in self.last_checks()}
+        last = seen.get("P2.PIN") or seen.get("P2.C1")
+        if last is not None and last.status is CheckStatus.PASSED:
+            return f"The backend runs the code of {self._target[:12]}.", undo
+        asked = f"This run pushed {self._target[:12]} to the backend"
+        told = f"not seen there: {last.seen}" if last is not None else "whether it is live was not seen"
+        return f"{asked}; {told}.", undo
+
+    def log_row(self, outcome: Outcome) -> dict[str, str]:
+        """Fill the plan's rollback-log columns."""
+        parameters, procedure = self.session.parameters, self.session.plan.procedure(self.number)
+        opened = {line.data["gate"]: line for line in self.journal.find("gate.opened")}
+        approvers = [
+            Approval(**approval).told for line in opened.values() for approval in line.data["approvals"]
+        ]
+        nobody = "not required (severity P0)" if parameters.severity == "P0" else "nobody"
+        values = (
+            next(self.journal.find("run.opened")).at[:10],
+            parameters.environment.capitalize(),
+            parameters.reason or "not said",
+            procedure.method,
+            self.duration_text(),
+            "None",
+            self.session.operator.name,
+            ", ".join(dict.fromkeys(approvers)) or nobody,
+        )
+        return dict(zip(self.session.plan.log_columns, values, strict=True)) | {"Outcome": outcome.value}
+
+    @property
+    def _target(self) -> str:
+        found = self.journal.last("step.done", "P2.S3")
+        return str(found.data["result"]["revision"]["commit"]["sha"]) if found is not None else "unknown"

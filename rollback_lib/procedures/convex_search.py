@@ -1,0 +1,217 @@
+"""Procedure 2, steps 1 to 3: what the backend runs, who pushed it when, and which commit may be pushed again.
+
+- Reads only. What is uncertain is a warning in the run, not a guess.
+- Convex's audit log comes first; where the plan has none, Vercel's builds; where those push nothing, git alone. Then
+  nobody knows what was live, and a pipeline goes back to nothing that was not named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from rollback_lib.clock import to_iso
+from rollback_lib.errors import BadParameters, RollbackError
+from rollback_lib.parameters.platform import Convex
+from rollback_lib.procedures.convex_before import commits_gone_back_to
+from rollback_lib.procedures.convex_shown import Chosen, Pushes
+from rollback_lib.procedures.issue import issue_began
+from rollback_lib.procedures.revisions import (
+    Push,
+    Revision,
+    SuspectPush,
+    find_suspect,
+    pushes_by_builds,
+    pushes_by_log,
+    stable_revisions,
+    unpushed_revisions,
+)
+from rollback_lib.procedures.session import Session
+from rollback_lib.procedures.vercel_facts import skew_of
+from rollback_lib.providers.convex import ConvexClient
+from rollback_lib.providers.convex_facts import Audit, NotAvailable
+from rollback_lib.providers.repository import Commit, Repository
+from rollback_lib.providers.vercel import Deployment
+
+__all__ = ["BackendSearch"]
+
+SHOWN_AT_MOST = 5
+_LOOKBACK = timedelta(days=30)
+_MARGIN = timedelta(hours=1)  # the log's edge moves while it is read
+_UNCHANGED = "Nothing was changed."
+
+
+@dataclass
+class BackendSearch:
+    """Finds the last stable commit of the backend for one run."""
+
+    session: Session
+
+    @property
+    def convex(self) -> ConvexClient:
+        """Return the client of the deployment.
+
+        Raises:
+            BadParameters: The environment's parameters describe none.
+        """
+        client = self.session.clients.convex
+        if client is None:
+            raise BadParameters(
+                f"The parameters of {self.session.parameters.environment} describe no Convex deployment.",
+                _UNCHANGED,
+                f"Fill in platform.convex in parameters/{self.session.parameters.environment}.yaml.",
+            )
+        return client
+
+    @property
+    def settings(self) -> Convex:
+        """Return where the deployment and its repository are."""
+        assert self.convex is not None  # raises where they are not given
+        settings = self.session.resolved.platform.convex
+        assert settings is not None
+        return settings
+
+    @cached_property
+    def repository(self) -> Repository:
+        """Return the app's repository."""
+        folder = Path(self.settings.repository).expanduser()
+        home = self.session.resolved.home
+        return Repository(folder if folder.is_absolute() else home / folder, self.settings.functions_folder)
+
+    @cached_property
+    def pushes(self) -> Pushes:
+        """Read what was pushed when, from the best source that there is; once a kernel.
+
+        Raises:
+            BadParameters: No repository.
+            Unreachable: Convex gave no usable answer.
+        """
+        state = self.repository.state()
+        notes = [
+            f"the clone {state.folder} is shallow: commits before its edge are not known"
+        ] * state.shallow
+        builds = self._builds()
+        if isinstance(builds, str):
+            notes.append(f"Vercel's builds are not known: {builds}")
+            builds = ()
+        since = self.session.clock.now() - _LOOKBACK
+        log = self._log(since)
+        if not isinstance(log, NotAvailable):
+            found = pushes_by_log(log.pushes, builds, self.repository.mentioned, self._known)
+            return Pushes(found, "Convex audit log", tuple(notes))
+        notes.append(f"Convex's audit log cannot be read: {log.reason}")
+        pushing = [build for build in builds if self._pushes_backend(build)]
+        last = self.convex.last_push()
+        found = pushes_by_builds(pushing, last, self.repository.mentioned, self._known)
+        source = "Vercel's builds and the last push" if pushing else "the last push alone"
+        return Pushes(found, source, tuple(notes))
+
+    def chosen(self) -> Chosen:
+        """Find the last stable commit, or check the one asked for.
+
+        Raises:
+            BadParameters: No time of the issue, no suspect, no candidate, or the one asked for is not fit.
+            Unreachable: Convex gave no usable answer.
+        """
+        issue_at, issue_from = issue_began(self.session, skew_of(self.convex.heard) or 0.0)
+        pushes = self.pushes
+        suspect = self._suspect(pushes.pushes, issue_at)
+        for note in (*pushes.notes, *(suspect.notes if suspect else ())):
+            self.session.warn(note)
+        revision = self._revision(pushes, suspect, issue_at)
+        live = pushes.pushes[-1] if pushes.pushes else None
+        return Chosen(
+            revision=revision,
+            suspect=suspect.push if suspect else None,
+            live=live,
+            issue_at=issue_at,
+            issue_from=issue_from,
+            notes=(*(suspect.notes if suspect else ()), *revision.notes),
+            changes=self.repository.changes(live.commit.sha, revision.commit.sha)
+            if live and live.commit
+            else (),
+        )
+
+    def _log(self, since: datetime) -> Audit | NotAvailable:
+        """Read the audit log, as far back as it goes."""
+        log = self.convex.audit_log(since)
+        if isinstance(log, NotAvailable) and log.days is not None:
+            kept = timedelta(days=log.days) - _MARGIN
+            return self.convex.audit_log(self.session.clock.now() - kept)
+        return log
+
+    def _builds(self) -> tuple[Deployment, ...] | str:
+        """Read Vercel's production deployments, or why they cannot be read: Convex's own log may do without."""
+        try:
+            return tuple(self.session.clients.vercel.deployments(target="production"))
+        except RollbackError as exc:
+            return exc.reason
+
+    def _known(self, sha: str) -> Commit | None:
+        return self.repository.mentioned(sha)
+
+    def _pushes_backend(self, build: Deployment) -> bool:
+        commit = self._known(build.commit_sha)
+        return commit is not None and self.repository.files(commit.sha).build_pushes
+
+    def _same_code(self, one: Commit, other: Commit) -> bool:
+        return not self.repository.changes(one.sha, other.sha) and not self._other_packages(one, other)
+
+    def _other_packages(self, one: Commit, other: Commit) -> bool:
+        """Say whether two commits are built with other packages: these are part of what is pushed."""
+        files = self.repository.files
+        return files(one.sha).lockfile_sha256 != files(other.sha).lockfile_sha256
+
+    def _suspect(self, pushes: tuple[Push, ...], issue_at: datetime) -> SuspectPush | None:
+        long_live = timedelta(hours=self.session.resolved.policy.suspect_live_long_h)
+        found = find_suspect(pushes, issue_at, long_live, commits_gone_back_to(self.session))
+        if found is None and pushes:
+            raise BadParameters(
+                f"No push is on record from before {to_iso(issue_at)}, when the issue began.",
+                _UNCHANGED,
+                "Correct issue_started_at; the list above shows when each push was. Else name the commit to go back to in the parameter commit.",
+            )
+        return found
+
+    def _revision(self, pushes: Pushes, suspect: SuspectPush | None, issue_at: datetime) -> Revision:
+        gone = commits_gone_back_to(self.session)
+        if suspect is not None:
+            found = stable_revisions(pushes.pushes, suspect.push, self._same_code, gone)
+        else:
+            history = self.repository.history(self.settings.branch, first_parent=True)
+            found = unpushed_revisions(history, issue_at, self._same_code)
+        asked = self.session.parameters.commit
+        if asked:
+            return self._asked_for(asked, found, suspect)
+        if not found:
+            raise BadParameters(
+                "No commit can be gone back to: none that is known was live before the suspect with other backend code.",
+                _UNCHANGED,
+                "Roll forward: fix and deploy. Or name a commit in the parameter commit. Check issue_started_at first.",
+            )
+        if found[0].live_from is None and self.session.parameters.mode == "headless":
+            raise BadParameters(
+                f"Nothing tells which commit was live before the issue; {found[0].commit.short} is only the last one on {self.settings.branch}.",
+                _UNCHANGED,
+                "Name the commit to go back to in the parameter commit, or run the notebook by hand.",
+            )
+        return found[0]
+
+    def _asked_for(self, asked: str, found: tuple[Revision, ...], suspect: SuspectPush | None) -> Revision:
+        """Take the commit that a person named, also where it is not known to have been live; never what is suspect."""
+        commit = self.repository.commit(asked)
+        listed = next((one for one in found if one.commit.sha == commit.sha), None)
+        if listed is not None:
+            return listed
+        suspected = suspect.push.commit if suspect is not None else None
+        if suspected is not None and (commit.sha == suspected.sha or self._same_code(commit, suspected)):
+            fit = ", ".join(one.commit.short for one in found[:SHOWN_AT_MOST]) or "there is none"
+            raise BadParameters(
+                f"Commit {commit.short} has the backend code of the suspect, which was live when the issue began.",
+                _UNCHANGED,
+                f"Choose another: {fit}.",
+            )
+        note = "named by the operator; it is not known to have been live before the issue"
+        return Revision(commit, None, None, "git", (), (note,))

@@ -1,0 +1,167 @@
+"""Procedure 2, steps 5 to 7: is the commit live, do its functions run, do queries answer as they should.
+
+- Reads only. What is live is told by the digests of its modules, never by an exit code.
+- The share of failed calls is judged in a window that begins after the push; too few calls are no data.
+- 200 is no success: a function's failure comes with it. Nobody to look up is no success either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rollback_lib.errors import OutcomeUnknown, RollbackError
+from rollback_lib.model import Check, CheckStatus
+from rollback_lib.parameters.platform import Query
+from rollback_lib.procedures.convex_push import PushAgain
+from rollback_lib.procedures.convex_shown import Chosen, Pushed, Rehearsal
+from rollback_lib.procedures.effects import Observation, Seen, pauses
+from rollback_lib.procedures.session import Session
+from rollback_lib.providers.convex import ConvexClient
+from rollback_lib.signals.checks import percent
+
+__all__ = ["BackendWatch"]
+
+_SOURCE = "Convex"
+SHOWN = 5
+
+
+@dataclass
+class BackendWatch:
+    """Looks at the backend for one run."""
+
+    session: Session
+    push: PushAgain
+
+    @property
+    def convex(self) -> ConvexClient:
+        """Return the client of the deployment."""
+        return self.push.rehearsing.search.convex
+
+    def until_live(self, chosen: Chosen, pushed: Pushed) -> Observation:
+        """Look until the push is over.
+
+        Raises:
+            OutcomeUnknown: Not over within the deadline.
+        """
+        policy, clock = self.session.resolved.policy, self.session.clock
+        deadline = clock.monotonic() + policy.push_deadline_s
+        found = Observation(Seen.UNCLEAR, "not asked yet")
+        for pause in pauses(policy.poll_first_s, policy.poll_max_s):
+            try:
+                found = self.push.observe(chosen, pushed.sent_at)
+            except RollbackError as exc:
+                found = Observation(Seen.UNCLEAR, exc.reason)
+            if found.seen in (Seen.HAPPENED, Seen.BROKEN) or found.overtaken:
+                return found
+            if clock.monotonic() >= deadline:
+                break
+            clock.sleep(pause)
+        raise OutcomeUnknown(
+            f"The push of {chosen.revision.commit.short} is not seen to be over after {policy.push_deadline_s:g} s: {found.detail}.",
+            "The backend may run either code.",
+            "Run this cell again to look once more; Convex's dashboard shows the last push (History).",
+        )
+
+    def live(self, chosen: Chosen, check_id: str, title: str) -> Check:
+        """Check that the commit's code is what runs."""
+        wanted = f"the code of {chosen.revision.commit.short}"
+        try:
+            found = self.push.observe(chosen, chosen.issue_at)
+        except RollbackError as exc:
+            return Check(check_id, title, CheckStatus.UNKNOWN, exc.reason, wanted, _SOURCE)
+        status = CheckStatus.PASSED if found.seen is Seen.HAPPENED else CheckStatus.FAILED
+        return Check(check_id, title, status, found.detail, wanted, f"{_SOURCE}: live modules, last push")
+
+    def functions(self, rehearsal: Rehearsal) -> Check:
+        """Check that the functions that are there are those of the commit."""
+        title = "Functions are those of the commit"
+        source = f"{_SOURCE}: list of functions"
+        if rehearsal.functions is None:
+            return Check(
+                "P2.S6.1", title, CheckStatus.UNKNOWN, "the commit's are not known", "the same", source
+            )
+        try:
+            live = {(one.name, one.type, one.public) for one in self.convex.functions()}
+        except RollbackError as exc:
+            return Check("P2.S6.1", title, CheckStatus.UNKNOWN, exc.reason, "the same", source)
+        wanted = {(one.name, one.type, one.public) for one in rehearsal.functions}
+        if live == wanted:
+            seen = f"{len(live)} functions, all of them the commit's"
+            return Check("P2.S6.1", title, CheckStatus.PASSED, seen, "the same", source)
+        missing, besides = sorted(wanted - live)[:SHOWN], sorted(live - wanted)[:SHOWN]
+        seen = f"missing {', '.join(one[0] for one in missing) or 'none'}; besides {', '.join(one[0] for one in besides) or 'none'}"
+        return Check("P2.S6.1", title, CheckStatus.FAILED, seen, "the same", source)
+
+    def executions(self, since: datetime) -> Check:
+        """Check the share of function calls that fail, in a window after the push."""
+        policy = self.session.resolved.policy
+        title = self.session.plan.criterion("P2.C2").text
+        limit = self.session.plan.criterion("P1.C3").limit  # what the plan calls a normal error rate
+        threshold = limit.threshold if limit is not None else 0.0
+        wanted = f"< {percent(threshold)} of at least {policy.min_requests} calls"
+        end = max(since, self.session.clock.now()) + timedelta(seconds=policy.error_window_s)
+        try:
+            found = self.convex.executions(since, end, policy.verify_deadline_s)
+        except RollbackError as exc:
+            return Check("P2.C2", title, CheckStatus.UNKNOWN, exc.reason, wanted, f"{_SOURCE}: function log")
+        source = f"{_SOURCE}: function log, {since:%H:%M:%S}-{end:%H:%M:%S} UTC"
+        seen = f"{percent(found.share)} of {found.calls} calls failed" + (
+            f" ({found.note})" if found.note else ""
+        )
+        if found.samples and found.failed:
+            seen += f"; {found.samples[0]}"
+        if found.share is None or found.calls < policy.min_requests:
+            return Check("P2.C2", title, CheckStatus.UNKNOWN, seen, wanted, source)
+        status = CheckStatus.FAILED if found.share >= threshold else CheckStatus.PASSED
+        return Check("P2.C2", title, status, seen, wanted, source)
+
+    def schema(self, rehearsal: Rehearsal) -> Check:
+        """Check that the enforced schema is the commit's: Convex held it against every document at the push."""
+        title, wanted = self.session.plan.criterion("P2.C4").text, "the commit's schema is enforced"
+        source = f"{_SOURCE}: enforced schema"
+        try:
+            live = self.convex.schema()
+        except RollbackError as exc:
+            return Check("P2.C4", title, CheckStatus.UNKNOWN, exc.reason, wanted, source)
+        if rehearsal.functions is None:
+            return Check("P2.C4", title, CheckStatus.UNKNOWN, "the commit's is not known", wanted, source)
+        same = live == rehearsal.schema
+        seen = "it is, and every document fits it" if same else "another schema is enforced"
+        return Check("P2.C4", title, CheckStatus.PASSED if same else CheckStatus.FAILED, seen, wanted, source)
+
+    def canary(self) -> Check:
+        """Check the plan's own query, for a user who exists for such checks."""
+        title = self.session.plan.criterion("P2.C3").text
+        query = self.push.rehearsing.search.settings.canary
+        if query is None:
+            seen = "no canary user is named in the parameters (convex.canary): unchecked"
+            return Check("P2.C3", title, CheckStatus.UNKNOWN, seen, "a user", "parameters")
+        return self._query(query, "P2.C3", title)
+
+    def queries(self) -> list[Check]:
+        """Check the further queries of the parameters."""
+        found = self.push.rehearsing.search.settings.queries
+        return [
+            self._query(query, f"P2.S7.{number}", f"Query {query.path}")
+            for number, query in enumerate(found, start=1)
+        ]
+
+    def _query(self, query: Query, check_id: str, title: str) -> Check:
+        wanted = f"an answer with {', '.join(query.fields)}" if query.fields else "an answer that is not null"
+        source = f"{_SOURCE}: {query.path}"
+        try:
+            called = self.convex.query(query.path, query.args)
+        except RollbackError as exc:
+            return Check(check_id, title, CheckStatus.UNKNOWN, exc.reason, wanted, source)
+        if not called.ok:
+            return Check(
+                check_id, title, CheckStatus.FAILED, f"it failed: {called.error[:200]}", wanted, source
+            )
+        if called.value is None:
+            return Check(check_id, title, CheckStatus.FAILED, "null: nobody was found", wanted, source)
+        lacking = called.lacks(query.fields)
+        if lacking:
+            seen = f"an answer without {', '.join(lacking)}"
+            return Check(check_id, title, CheckStatus.FAILED, seen, wanted, source)
+        return Check(check_id, title, CheckStatus.PASSED, wanted, wanted, source)

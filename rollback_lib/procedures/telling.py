@@ -1,0 +1,73 @@
+"""What a run tells people, in the plan's own words: the alert before its change, the notice after it, the follow-up.
+
+- The alert is said before the effect and in the channel; all else in its thread.
+- The follow-up of the plan is said only where all is well; anything else says what was left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rollback_lib.consent.policy import Demand
+from rollback_lib.model import Outcome
+from rollback_lib.procedures.session import Session
+from rollback_lib.providers.slack import escape
+
+__all__ = ["Telling"]
+
+
+@dataclass
+class Telling:
+    """Tells the incidents channel of one run."""
+
+    session: Session
+    number: int  # the procedure's
+
+    def begin(self, target: str) -> None:
+        """Post the plan's alert."""
+        plan, parameters = self.session.plan, self.session.parameters
+        latest = self.session.clock.now() + timedelta(minutes=plan.procedure(self.number).duration_min[1])
+        text = plan.message("alert", procedure=self.number).fill(
+            issue=escape(parameters.reason),
+            severity=parameters.severity,
+            target=target,
+            eta=f"{latest:%H:%M} UTC",
+            impact=escape(parameters.impact),
+            mentions=self.mention(("engineering_lead", "cto")),
+        )
+        self.session.thread.say("alert", text, in_thread=False)
+
+    def leads(self, demand: Demand) -> None:
+        """Notify those who need not approve but must know; after the effect, so that it does not wait for Slack."""
+        if demand.notify_after:
+            told = f"{self.mention(demand.notify_after)} {escape(demand.rule)}. Operator: {self.session.operator.name}. Run {self.session.journal.run}."
+            self.session.thread.say("notice", told)
+
+    def stable(self, target: str, rate: str, postmortem_h: float) -> None:
+        """Post the plan's follow-up: all is well."""
+        now = self.session.clock.now()
+        by = now + timedelta(hours=postmortem_h)
+        text = self.session.plan.message("follow_up", procedure=self.number).fill(
+            target=target,
+            completion_time=f"{now:%Y-%m-%d %H:%M} UTC",
+            error_rate=escape(rate),
+            postmortem=f"to be held by {by:%Y-%m-%d %H:%M} UTC",
+        )
+        self.session.thread.say("follow-up", text)
+
+    def unwell(self, outcome: Outcome, why: str, state: str, rate: str) -> None:
+        """Post what is not well.
+
+        It has a name of its own by outcome: where a session was cut off after one, and it came otherwise, the other is
+        said too.
+        """
+        self.session.thread.say(
+            f"follow-up {outcome}",
+            f"⚠️ {escape(state)} Outcome {outcome}: {escape(why)}\nCurrent error rate: {escape(rate)}",
+        )
+
+    def mention(self, roles: tuple[str, ...]) -> str:
+        """Name the people of roles so that Slack tells them."""
+        people = dict.fromkeys(self.session.resolved.contacts.holders(role)[0].slack for role in roles)
+        return " ".join(f"<@{user}>" for user in people)

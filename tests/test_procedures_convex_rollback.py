@@ -1,0 +1,90 @@
+"""Procedure 2 against a simulated company whose backend takes pushes of the official command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rollback_lib.errors import NotApplied, PlanViolation
+from rollback_lib.model import CheckStatus, Outcome
+from rollback_lib.procedures import ConvexRollback
+from rollback_lib.simulator import Serving, WorldSpec, serve
+from rollback_lib.simulator.convex.spec import ConvexSpec
+
+
+def begin(serving: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path, **more: Any) -> ConvexRollback:
+    """Open a headless run in a served world."""
+    for name, value in serving.variables.items():
+        monkeypatch.setenv(name, value)
+    given: dict[str, Any] = {
+        "environment": "drill",
+        "mode": "headless",
+        "operator": "ana",
+        "severity": "P0",
+        "criterion": "P0.T1",
+        "reason": "Members cannot open their membership",
+        "impact": "Members see an error",
+        "issue_started_at": "-20m",
+        "confirm": {"P2.G1": "happy-otter-123"},
+        "platform": {**serving.platform, "archive": str(tmp_path / "incidents")},
+        "policy": {"min_requests": 10},  # a busy machine has fewer visitors
+    }
+    return ConvexRollback.open(given | more)
+
+
+def company(**convex: Any) -> WorldSpec:
+    """Give a company whose backend has its app."""
+    return WorldSpec(history_s=600, convex=ConvexSpec(live="bad", **convex))
+
+
+def last_message(serving: Serving) -> str:
+    """Tell by its audit log what the backend runs: the message of its last push."""
+    assert serving.world.convex is not None
+    return str(serving.world.convex.audit.rows[-1].metadata.get("message"))
+
+
+def test_bad_commit_is_rolled_back_and_proven(monkeypatch, tmp_path):
+    """The suspect is passed over, the last good commit is rehearsed, pushed once, and everything is looked at."""
+    with serve(company()) as serving:
+        rollback = begin(serving, monkeypatch, tmp_path)
+        rollback.access_dashboard()
+        rollback.go_to_deployments()
+        chosen = rollback.identify_stable_deployment()
+        assert chosen.revision.commit.subject == "Name the trainer in reminders"
+        rehearsal = rollback.rehearse(chosen)
+        assert rehearsal.difference is not None
+        assert "bookings:listForTrainer" in rehearsal.difference.added
+        assert "bookings:listByTrainer" in rehearsal.difference.removed
+        assert rehearsal.difference.crons == ("forget old check-ins (stops)",)
+        rollback.gate("P2.G1", chosen)
+        pushed = rollback.roll_back(chosen)
+        rollback.wait(chosen, pushed)
+        rollback.verify_functions(chosen, pushed)
+        rollback.test_queries()
+        rollback.close()
+        assert Outcome(rollback.journal.last("run.closed").data["outcome"]) is Outcome.VERIFIED
+        statuses = {check.id: check.status for check in rollback.last_checks()}
+        assert set(statuses.values()) == {CheckStatus.PASSED}
+        assert {"P2.C1", "P2.C2", "P2.C3", "P2.C4", "P2.PIN"} <= set(statuses)
+        finished = [e for e in serving.world.ledger.entries() if e.weight == "production" and e.applied]
+        assert [entry.path for entry in finished] == ["/api/deploy2/finish_push"]
+        assert last_message(serving).startswith(f"rollback to {chosen.sha}")
+
+
+def test_commit_that_the_data_does_not_fit_is_refused_before_the_gate(monkeypatch, tmp_path):
+    """Convex names the document; the run says which field and which ways are left, and nothing has changed."""
+    with serve(company(since_bad=3)) as serving:
+        rollback = begin(serving, monkeypatch, tmp_path)
+        rollback.access_dashboard()
+        rollback.go_to_deployments()
+        chosen = rollback.identify_stable_deployment()
+        with pytest.raises(PlanViolation, match="was not rehearsed"):
+            rollback.gate("P2.G1", chosen)
+        before = last_message(serving)
+        with pytest.raises(NotApplied, match=r"of table memberships, field tier does not fit") as caught:
+            rollback.rehearse(chosen)
+        assert "widen it" in caught.value.next_step
+        assert "Nothing was changed" in caught.value.state
+        assert last_message(serving) == before
+        assert not [e for e in serving.world.ledger.entries() if e.weight == "production"]
