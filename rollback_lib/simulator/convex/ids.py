@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["DocumentId", "decode", "encode"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _FROM_STANDARD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _ALPHABET.encode())
-_VALUES = {letter: number for number, letter in enumerate(_ALPHABET)}
+# Whatever is no letter of ours becomes one that the standard's alphabet does not have.
+_TO_STANDARD = bytes(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[_ALPHABET.index(chr(byte))] if chr(byte) in _ALPHABET else 33
+    for byte in range(256)
+)
+_LETTERS_PER_BLOCK, _BYTES_PER_BLOCK = 8, 5
 INTERNAL_BYTES = 16
 _CHECK_BYTES = 2
 _SEVEN_BITS, _MORE = 0x7F, 0x80
@@ -38,13 +44,14 @@ def encode(table: int, internal: bytes) -> str:
     return _base32(raw + _check(raw))
 
 
+@lru_cache(maxsize=1 << 16)  # documents refer to the same ones again and again
 def decode(text: str) -> DocumentId | None:
     """Read an id; None where it is none."""
     raw = _bytes(text)
     if raw is None or len(raw) < 1 + INTERNAL_BYTES + _CHECK_BYTES:
         return None
     head, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
-    if _check(head) != check or _base32(raw) != text:
+    if _check(head) != check:
         return None
     table, length = _read_varint(head)
     internal = head[length:]
@@ -83,11 +90,13 @@ def _base32(raw: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes | None:
-    number = 0
-    for letter in text:
-        value = _VALUES.get(letter)
-        if value is None:
-            return None
-        number = number << _BITS_PER_LETTER | value
+    """Read base 32; None where a letter is none of it, or where bits are left over that are not zero."""
     size = len(text) * _BITS_PER_LETTER // _BITS_PER_BYTE
-    return (number >> (len(text) * _BITS_PER_LETTER - size * _BITS_PER_BYTE)).to_bytes(size, "big")
+    try:
+        padded = text.encode("ascii").translate(_TO_STANDARD) + b"=" * (-len(text) % _LETTERS_PER_BLOCK)
+        raw = base64.b32decode(padded)
+    except ValueError:
+        return None
+    if len(raw) != size or (size % _BYTES_PER_BLOCK and _base32(raw) != text):
+        return None
+    return raw

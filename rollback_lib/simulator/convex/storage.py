@@ -68,6 +68,7 @@ class Storage:
         )
         self._base.execute("CREATE UNIQUE INDEX by_id ON documents (id)")
         self._numbers = dict(_SYSTEM_TABLES)
+        self._names = {number: name for name, number in _SYSTEM_TABLES.items()}
         self._indexes: dict[tuple[str, tuple[str, ...]], str] = {}
         self._changes: dict[str, int] = {}
         self._depth = 0
@@ -89,13 +90,14 @@ class Storage:
 
     def table_name(self, number: int) -> str | None:
         """Name a table by its number."""
-        return next((name for name, own in list(self._numbers.items()) if own == number), None)
+        return self._names.get(number)
 
     def add_table(self, name: str) -> int:
         """Give a table's number; the table is made where it is not there."""
         with self.lock:
             if name not in self._numbers:
-                self._numbers[name] = FIRST_TABLE + len(self._numbers) - len(_SYSTEM_TABLES)
+                number = FIRST_TABLE + len(self._numbers) - len(_SYSTEM_TABLES)
+                self._numbers[name], self._names[number] = number, name
             return self._numbers[name]
 
     def numbers(self) -> dict[str, int]:
@@ -128,6 +130,7 @@ class Storage:
             except BaseException:
                 self._base.execute(f"ROLLBACK TO {mark}")
                 self._numbers, self._indexes, self._changes, self.version = before
+                self._names = {number: name for name, number in self._numbers.items()}
                 raise
             finally:
                 self._depth -= 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from rollback_lib.simulator.convex import ids, values
@@ -35,11 +34,16 @@ class UnknownValidator(ValueError):
     """A validator that this backend does not know."""
 
 
-@dataclass(frozen=True)
 class Misfit:
-    """Why a value does not fit, in the platform's words."""
+    """Why a value does not fit; the words are found when somebody wants them."""
 
-    text: str
+    def __init__(self, words: Callable[[], str]) -> None:
+        self._words = words
+
+    @property
+    def text(self) -> str:
+        """Why, in the platform's words."""
+        return self._words()
 
 
 def compile_validator(tree: Any, table_of: TableOf) -> Check:  # noqa: PLR0911 - one for each kind
@@ -73,10 +77,16 @@ def compile_validator(tree: Any, table_of: TableOf) -> Check:  # noqa: PLR0911 -
 
 
 def _no_match(tree: Any, value: Any, path: str) -> Misfit:
-    where = f"Path: {path}" if path else ""
     return Misfit(
-        f"Value does not match validator.\n{where}\nValue: {values.shown(value)}\nValidator: {describe(tree)}"
+        lambda: (
+            f"Value does not match validator.\n{_where(path)}\nValue: {values.shown(value)}\n"
+            f"Validator: {describe(tree)}"
+        )
     )
+
+
+def _where(path: str) -> str:
+    return f"Path: {path}" if path else ""
 
 
 def _simple(tree: Any, kind: str) -> Check:
@@ -87,15 +97,17 @@ def _simple(tree: Any, kind: str) -> Check:
 
 
 def _literal(wanted: Any) -> Check:
-    wanted_kind, wanted_key = values.kind_of(wanted), values.key(wanted)
+    kind, wanted_key = values.kind_of(wanted), values.key(wanted)
 
     def check(value: Any, path: str) -> Misfit | None:
-        if values.kind_of(value) == wanted_kind and values.key(value) == wanted_key:
+        same = value == wanted if kind == "string" else values.kind_of(value) == kind
+        if same and (kind == "string" or values.key(value) == wanted_key):
             return None
-        where = f"Path: {path}" if path else ""
         return Misfit(
-            f"`{values.shown(value)}` does not match literal validator "
-            f"`v.literal({_literal_shown(wanted)})`.{where}"
+            lambda: (
+                f"`{values.shown(value)}` does not match literal validator "
+                f"`v.literal({_literal_shown(wanted)})`.{_where(path)}"
+            )
         )
 
     return check
@@ -111,11 +123,12 @@ def _id(tree: Any, table_of: TableOf) -> Check:
             return _no_match(tree, value, path)
         if name == wanted:
             return None
-        where = f"Path: {path}" if path else ""
         origin = "a system table" if name.startswith("_") else f"table `{name}`"
         return Misfit(
-            f'Found ID "{value}" from {origin}, which does not match the table name in validator '
-            f'`v.id("{wanted}")`.{where}'
+            lambda: (
+                f'Found ID "{value}" from {origin}, which does not match the table name in validator '
+                f'`v.id("{wanted}")`.{_where(path)}'
+            )
         )
 
     return check
@@ -176,20 +189,23 @@ def _object(tree: Any, fields: Mapping[str, Any], table_of: TableOf) -> Check:  
 
 def _missing(tree: Any, value: Any, name: str, path: str) -> Misfit:
     return Misfit(
-        f"Object is missing the required field `{name}`. Consider wrapping the field validator in "
-        f"`v.optional(...)` if this is expected.\n{_facts(tree, value, path)}"
+        lambda: (
+            f"Object is missing the required field `{name}`. Consider wrapping the field validator in "
+            f"`v.optional(...)` if this is expected.\n{_facts(tree, value, path)}"
+        )
     )
 
 
 def _extra(tree: Any, value: Any, name: str, path: str) -> Misfit:
     return Misfit(
-        f"Object contains extra field `{name}` that is not in the validator.\n{_facts(tree, value, path)}"
+        lambda: (
+            f"Object contains extra field `{name}` that is not in the validator.\n{_facts(tree, value, path)}"
+        )
     )
 
 
 def _facts(tree: Any, value: Any, path: str) -> str:
-    where = f"Path: {path}" if path else ""
-    return f"{where}\nObject: {values.shown(value)}\nValidator: {describe(tree)}"
+    return f"{_where(path)}\nObject: {values.shown(value)}\nValidator: {describe(tree)}"
 
 
 def _union(tree: Any, options: list[Check]) -> Check:
