@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,34 @@ def test_what_was_posted_is_not_posted_again(journal: Journal, clock: FakeClock)
     calls, lines = len(slack.calls), len(journal.lines)
     assert post_once(slack.client(), journal, MESSAGE) == first
     assert (len(slack.calls), len(journal.lines)) == (calls, lines)
+
+
+def test_what_stands_in_slack_is_what_the_account_says(journal: Journal, clock: FakeClock) -> None:
+    """Cut off after a message had arrived, the next session may have other words: those of then stand, and are on record."""
+    slack, words = Workspace(clock), ("done by 12:00", "done by 12:01")
+    first, second = (replace(MESSAGE, text=text, data={"text": text}) for text in words)
+    leave = journal.prepare(first.name, step=None, data=first.data)
+    slack.troubles["chat.postMessage"] = ["lost"]
+    with pytest.raises(OutcomeUnknown):
+        slack.client().post(CHANNEL, first.text, leave, metadata=first.metadata)
+    assert post_once(slack.client(), journal, second).ts == slack.messages[0]["ts"]
+    assert [message["text"] for message in slack.messages] == [words[0]]
+    intents = [line.data["text"] for line in journal.find("prepare.intent")]
+    assert intents == [words[0], words[0]]
+    assert events(journal, "prepare")[-1] == "prepare.done"
+
+
+def test_what_is_not_to_be_found_is_said_in_the_words_of_now(journal: Journal, clock: FakeClock) -> None:
+    """An attempt that never arrived left nothing behind, also not its words."""
+    slack, words = Workspace(clock), ("done by 12:00", "done by 12:01")
+    first, second = (replace(MESSAGE, text=text, data={"text": text}) for text in words)
+    leave = journal.prepare(first.name, step=None, data=first.data)
+    slack.troubles["chat.postMessage"] = ["lost before"]
+    with pytest.raises(OutcomeUnknown):
+        slack.client().post(CHANNEL, first.text, leave, metadata=first.metadata)
+    post_once(slack.client(), journal, second)
+    assert [message["text"] for message in slack.messages] == [words[1]]
+    assert [line.data["text"] for line in journal.find("prepare.intent")] == list(words)
 
 
 def test_a_dry_run_has_no_leave(journal: Journal, clock: FakeClock) -> None:

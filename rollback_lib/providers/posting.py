@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollback_lib.errors import JournalError, OutcomeUnknown, RollbackError
-from rollback_lib.journal import Intent, Journal
+from rollback_lib.journal import Intent, Journal, Line
 from rollback_lib.journal.attempts import in_doubt
 from rollback_lib.model import RequestClass
 from rollback_lib.providers.slack import Posted, SlackClient
@@ -55,9 +55,13 @@ def post_once(slack: SlackClient, journal: Journal, message: Message) -> Posted:
     if earlier is not None:
         return earlier
     doubtful = in_doubt(journal.lines, RequestClass.PREPARE, message.name)
-    leave = journal.prepare(message.name, step=message.step, data=message.data)
+    found = _stands(slack, journal, message, doubtful[0]) if doubtful else None
+    # What stands there are the words of then; they may name another time than those of now.
+    data = _intent_of(journal, doubtful[0]).data if found is not None else message.data
+    leave = journal.prepare(
+        message.name, step=message.step, data={key: data[key] for key in message.data if key in data}
+    )
     try:
-        found = _find(slack, message, datetime.fromisoformat(doubtful[0].at)) if doubtful else None
         posted = found if found is not None else _send(slack, journal, message, leave)
     except JournalError:
         raise
@@ -69,6 +73,24 @@ def post_once(slack: SlackClient, journal: Journal, message: Message) -> Posted:
         raise
     leave.done({"channel": posted.channel, "ts": posted.ts})
     return posted
+
+
+def _stands(slack: SlackClient, journal: Journal, message: Message, attempt: Line) -> Posted | None:
+    """Look for what an earlier attempt may have posted; that it cannot be looked for goes on record."""
+    try:
+        return _find(slack, message, datetime.fromisoformat(attempt.at))
+    except RollbackError as exc:
+        journal.prepare(message.name, step=message.step, data=message.data).failed(exc.happened)
+        raise
+
+
+def _intent_of(journal: Journal, attempt: Line) -> Line:
+    """Return the intent that an attempt belongs to: the last one before it."""
+    return [
+        line
+        for line in journal.find("prepare.intent")
+        if line.data["name"] == attempt.data["name"] and line.seq < attempt.seq
+    ][-1]
 
 
 def posted_before(journal: Journal, name: str) -> Posted | None:
