@@ -73,7 +73,9 @@ def newer(document=USERS, **more):
 @pytest.fixture
 def deployment():
     """A deployment with live code and three users."""
-    with serve(WorldSpec(convex=ConvexSpec(variables={"SECRET": SECRET}), **QUIET)) as serving:
+    with serve(
+        WorldSpec(convex=ConvexSpec(variables={"SECRET": SECRET, "MAIL_FROM": SECRET}), **QUIET)
+    ) as serving:
         made = Deployment(serving)
         made.backend.install(app(), "first", at_ms=1_000)
         made.backend.storage.insert_many("users", [{"clerkId": f"u{n}"} for n in range(3)])

@@ -404,6 +404,8 @@ def test_watched_query_is_told_again_when_its_answer_changes(serving, backend, s
     [told] = socket.transition()
     assert (told["type"], told["queryId"], told["value"], told["journal"]) == ("QueryUpdated", 0, 0, None)
     backend.set_variables({"OTHER": "1"})
+    with pytest.raises(TimeoutError):
+        socket.hear(0.5)
     backend.storage.insert("watched", {"n": 1})
     [told] = socket.transition()
     assert told["value"] == 1
