@@ -54,6 +54,16 @@ def start(slot: Slot, script: str, **more: Any) -> Child:
     return slot.start(["/bin/sh", "-c", script], **given)
 
 
+class Hurried(SystemClock):
+    """A clock that can be put forward."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        """Return the machine's own, put forward."""
+        return super().monotonic() + self.ahead_s
+
+
 def eventually(seen: Any, most_s: float = 10) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + most_s
@@ -91,8 +101,14 @@ def test_environment_is_what_was_given_and_nothing_is_typed_into_it(slot, monkey
 def test_program_that_takes_too_long_is_ended_with_all_it_began(slot):
     """Also where it does not want to."""
     lines: list[str] = []
+    hurried = Hurried()
+
+    def heard(line: str) -> None:
+        lines.append(line)
+        hurried.ahead_s = 1000.0 if len(lines) > 1 else 0.0
+
     child = start(slot, "trap '' TERM; echo begun; sleep 60 & echo $!; sleep 60; sleep 60")
-    ended = child.follow(lines.append, 0.5, CLOCK)
+    ended = child.follow(heard, 900, hurried)
     assert (ended.code, ended.timed_out) == (None, True)
     eventually(lambda: gone(child.pid) and gone(int(lines[1])))
     assert slot.running() is None
@@ -112,10 +128,12 @@ def test_caller_that_must_not_go_on_ends_the_program(slot):
 
 def test_second_program_is_not_begun_while_one_runs(slot):
     """The refusal says what runs; the first one goes on undisturbed."""
-    child = start(slot, "sleep 1; echo end")
-    eventually(lambda: (slot.running() or child).pid is not None)
+    go_on = slot.folder.parent / "go-on"
+    child = start(slot, f"while [ ! -e {go_on} ]; do sleep 0.05; done; echo end")
+    eventually(lambda: (slot.folder / "pid").exists() and (slot.folder / "pid").read_text())
     with pytest.raises(LeaseHeld, match=rf"a push is still running .* \(process {child.pid}\)"):
         start(Slot(slot.folder), "echo second")
+    go_on.touch()
     lines: list[str] = []
     assert child.follow(lines.append, 10, CLOCK).code == 0
     assert lines == ["end"]
