@@ -170,6 +170,7 @@ def test_a_run_that_ended_says_where_production_is_and_what_is_left_to_do(
     assert now == f"Now:     Production was left on {company.role('stable')}, pinned."
     assert f"rollback undo {run.journal.run}" in undo
     assert to_do[0].startswith("To do:   production is pinned")
+    assert "To do:   post-rollback checklist, Immediate (0-15 minutes): Document issue - " in "\n".join(to_do)
     assert list(standing(run.folder, told=True)) == to_do
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 from datetime import date
 from pathlib import Path
 from typing import get_args
@@ -494,6 +495,19 @@ def test_checklist_is_the_plans(plan: Plan) -> None:
     assert [task.id for task in plan.tasks] == [f"P5.I{at}" for at in range(1, 11)]
     assert plan.task("P5.I2").points[1].limit == Limit(metric="error_rate", comparison="<", threshold=0.01)
     assert plan.task("P5.I8").within_h == 24
+
+
+def test_checklist_lines_hold_what_is_due_at_once_item_by_item_and_the_rest_by_title(plan: Plan) -> None:
+    """What is still open after a rollback can be worked off from there, without looking for the plan."""
+    at_once = [title for title, points in list(CHECKLIST.items())[:4] for title in (title, *points)]
+    lines = plan.checklist_lines
+    assert [line.partition(": ")[0] for line in lines] == [
+        *["post-rollback checklist, Immediate (0-15 minutes)"] * 4,
+        "post-rollback checklist, Short-term (15 minutes - 1 hour)",
+        "post-rollback checklist, Long-term (1-24 hours)",
+    ]
+    assert re.split(" - |; ", "; ".join(line.partition(": ")[2] for line in lines[:4])) == at_once
+    assert "; ".join(line.partition(": ")[2] for line in lines[4:]).split("; ") == list(CHECKLIST)[4:]
 
 
 def test_critical_flows_are_the_plans(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,16 @@ def test_aborted_after_the_effect_is_failed_and_says_where_production_is(company
     rollback.move_production(stable)
     company.clock.advance(5)
     company.world.advance()
-    rollback.abort("the lead wants to look first")
+    closed = repr(rollback.abort("the lead wants to look first"))
+    assert "Still open: post-rollback checklist, Immediate (0-15 minutes): Test critical flows - " in closed
     assert outcome(rollback)["outcome"] == "failed"
     assert stable.deployment.id in outcome(rollback)["state"]
     assert stable.live in outcome(rollback)["undo"]
-    pinned, flows, *_ = outcome(rollback)["still_open"]
+    pinned, flows, *rest = outcome(rollback)["still_open"]
+    checklist = [text for text in rest if text.startswith("post-rollback checklist, ")]
+    assert checklist == list(rollback.session.plan.checklist_lines)
+    report = unescape((rollback.folder / "report.html").read_text(encoding="utf-8"))
+    assert [text for text in checklist if f"<li>{text}</li>" not in report] == []
     assert pinned.startswith("production is pinned")
     assert "only their pages were looked at" in flows
     assert company.live() == {stable.deployment.id}
@@ -92,7 +98,7 @@ def test_aborted_while_nobody_can_tell_is_unknown(company: Rehearsal):
         WorldSpec(
             faults=(
                 Fault(service="vercel", kind="reset_after", method="POST", path="*/rollback/*"),
-                Fault(service="vercel", kind="503", method="GET", path="/v9/projects/*", nth={"from": 5}),
+                Fault(service="vercel", kind="503", method="GET", path="/v9/projects/*", nth={"from": 6}),
             )
         )
     )

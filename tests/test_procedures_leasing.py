@@ -220,7 +220,7 @@ def test_run_with_a_change_in_doubt_keeps_it(company: Rehearsal):
         WorldSpec(
             faults=(
                 Fault(service="vercel", kind="reset_after", method="POST", path="*/rollback/*"),
-                Fault(service="vercel", kind="503", method="GET", path="/v9/projects/*", nth={"from": 5}),
+                Fault(service="vercel", kind="503", method="GET", path="/v9/projects/*", nth={"from": 6}),
             )
         )
     )

@@ -226,10 +226,22 @@ def test_while_an_approval_is_missing_the_panel_says_how_to_give_it(journal: Jou
     )
     line = f"to approve: by signature: rollback approve {gate.ask.digest[:16]}"
     assert line in cell.plain
-    assert line in gate_text(gate, FACTS)._repr_html_()
+    assert line.replace("to approve:", "<b>to approve:</b>") in gate_text(gate, FACTS)._repr_html_()
     cell.type_and_click(NAME)
     gate.look()
     assert "to approve" not in repr(gate_text(gate, FACTS))
+
+
+def test_what_is_missing_and_the_state_stand_out_in_html_until_the_gate_is_open(journal: Journal) -> None:
+    """One look tells a closed gate from an open one, and what is still to be done."""
+    cell, gate = shown(journal)
+    closed = gate_text(gate, FACTS)
+    assert (closed.tone, closed.loud) == ("stop", ("missing",))
+    assert ">CLOSED</span>" in closed._repr_html_()
+    assert f"<b>missing:</b> the name &#x27;{NAME}&#x27;" in closed._repr_html_()
+    cell.type_and_click(NAME)
+    assert gate_text(gate, FACTS).tone == "go"
+    assert ">OPEN</span>" in gate_text(gate, FACTS)._repr_html_()
 
 
 def test_what_is_not_plain_in_the_effect_is_made_visible(journal: Journal) -> None:

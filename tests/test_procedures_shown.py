@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from rollback_lib.procedures.shown import LONGEST, Listing, Notice, show
+from rollback_lib.procedures.shown import _BADGE, LONGEST, Listing, Notice, Tone, show
 
 EVIL = "<script>alert('x')</script> & \"co\""
 
@@ -70,7 +73,42 @@ def test_nothing_in_a_listing_is_taken_for_markup() -> None:
 def test_each_line_of_a_listings_note_stands_on_its_own_in_html() -> None:
     """Outcome, state and undo below a table are lines, not one run of words."""
     html = listing(1, "Outcome: verified\nUndo: promote dpl_1")._repr_html_()
-    assert "<div>Outcome: verified</div><div>Undo: promote dpl_1</div>" in html
+    assert "<div><b>Outcome:</b> verified</div><div><b>Undo:</b> promote dpl_1</div>" in html
+
+
+def test_a_row_that_stands_out_does_so_in_html_and_no_other() -> None:
+    """Bold, in the place given; plain text has the word alone."""
+    shown = Listing("All", ("now", "id"), (("", "dpl_0"), ("LIVE", "dpl_1"), ("", "dpl_2")), bold=(1,))
+    rows = shown._repr_html_().split("<tr>")[2:]
+    assert ["font-weight:bold" in row for row in rows] == [False, True, False]
+    assert repr(shown).splitlines()[2:4] == ["      dpl_0", "LIVE  dpl_1"]
+
+
+@pytest.mark.parametrize("tone", ["stop", "go"])
+def test_a_notice_with_a_tone_lifts_its_state_and_what_is_loud_in_the_same_words(tone: Tone) -> None:
+    """CLOSED stands on a colour, what is missing as well; nothing of it changes the text, or lets markup in."""
+    lines = ("to: dpl_good", f"missing: the name {EVIL}", "see https://good.drill/x", f"{EVIL}: 1")
+    notice = Notice("Gate P1.G1 - DRILL: CLOSED", lines, tone, loud=("missing",))
+    assert repr(notice) == repr(Notice(notice.title, lines))
+    html = notice._repr_html_()
+    state, to, missing, see, _ = html.split("<div ")[0], *html.split("<div ")[1:]
+    assert ";color:#fff;" in state
+    assert state.endswith(">CLOSED</span></b>")
+    assert "<b>to:</b> dpl_good" in to
+    assert "<b>missing:</b> the name" in missing
+    assert ["font-weight:bold" in line for line in (to, missing, see)] == [False, True, False]
+    assert "href='https://good.drill/x'" in see
+    assert "<script" not in html
+    words = re.sub("<[^>]+>", "", html).replace(" ", "")
+    assert unescape(words) == "".join((notice.title, *lines)).replace(" ", "")
+
+
+@pytest.mark.parametrize("colour", _BADGE.values())
+def test_white_on_a_badge_can_be_read(colour: str) -> None:
+    """Its contrast is that of the strictest web guideline for bold text or better, whatever the page's colour."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    r, g, b = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    assert 1.05 / (0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05) > 6
 
 
 def test_a_notice_is_a_title_and_its_lines() -> None:

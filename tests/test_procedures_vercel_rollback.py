@@ -344,9 +344,9 @@ def test_list_says_never_of_what_never_was_live(company: Rehearsal):
     """A staged build has its own hosts since it was built; the production domains it never had."""
     rollback = company.open()
     rollback.access_dashboard()
-    rows = {row[0]: row for row in rollback.go_to_deployments().rows}
-    assert rows[company.role("hotfix")][2:4] == ("never", "READY/STAGED")
-    assert rows[company.role("bad")][2] == "2026-11-23 21:33"
+    rows = {row[1]: row for row in rollback.go_to_deployments().rows}
+    assert rows[company.role("hotfix")][3:5] == ("never", "READY/STAGED")
+    assert rows[company.role("bad")][3] == "2026-11-23 21:33"
 
 
 @pytest.mark.parametrize("role", ["bad", "hotfix", "preview", "failed", "other_project"])

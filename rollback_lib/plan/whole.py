@@ -79,6 +79,18 @@ class Plan(Frozen):
         return tuple(task for phase in self.checklist for task in phase.tasks)
 
     @property
+    def checklist_lines(self) -> tuple[str, ...]:
+        """The post-rollback checklist in lines: what is due at once item by item, each later phase by its titles."""
+        lines: list[str] = []
+        for phase in self.checklist:
+            when = f"post-rollback checklist, {phase.title} ({phase.window})"
+            if phase.window_min[0] == 0:
+                lines += (f"{when}: {task.title} - {_points(task)}" for task in phase.tasks)
+            else:
+                lines.append(f"{when}: {'; '.join(task.title for task in phase.tasks)}")
+        return tuple(lines)
+
+    @property
     def flow_names(self) -> tuple[str, ...]:
         """The names of the critical flows, as the post-rollback checklist has them."""
         return tuple(point.text for task in self.tasks if task.tests_flows for point in task.points)
@@ -182,6 +194,10 @@ class Plan(Frozen):
             )
         rows = (row for row in self.decision_matrix if trigger in row.triggers)
         return tuple(role for row in rows for role in row.approval)
+
+
+def _points(task: Task) -> str:
+    return "; ".join(point.text for point in task.points)
 
 
 def _find(kind: str, wanted: K, known: Iterable[tuple[K, T]]) -> T:

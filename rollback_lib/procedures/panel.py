@@ -43,6 +43,8 @@ def gate_text(gate: Gate, facts: tuple[str, ...]) -> Notice:
             *(f"to approve: {text}" for text in gate.advice),
             f"digest {ask.short}",
         ),
+        tone="go" if gate.is_open else "stop",
+        loud=("missing",),
     )
 
 

@@ -1,6 +1,8 @@
 """What a cell shows: short tables and texts, as plain text and as HTML.
 
-Plain text is always there: it is what a record, a terminal and a notebook without widgets keep.
+- Plain text is always there: it is what a record, a terminal and a notebook without widgets keep.
+- HTML says the same words. Colour never says anything that a word does not, and can be read on a light and on a
+  dark page: white on a deep colour of its own, or the page's own text on a tint that lets the page through.
 """
 
 from __future__ import annotations
@@ -8,14 +10,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from html import escape
+from typing import Literal
 
 from rollback_lib.journal import Journal
 
-__all__ = ["Listing", "Notice", "show", "warn"]
+__all__ = ["Listing", "Notice", "Tone", "show", "warn"]
+
+Tone = Literal["plain", "stop", "go"]
 
 _ADDRESS = re.compile(r"https?://[^\s<>&'\"]+")
 LONG_CELL = 60  # characters
 LONGEST = 12  # rows: what a screen holds beside the cells around it
+_BADGE = {"stop": "#b3261e", "go": "#1b6e2f"}  # white on them has a contrast of more than 6
+_TINT = {"stop": "rgba(211,47,47,.16)", "go": "rgba(46,125,50,.16)"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Listing:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    bold: tuple[int, ...] = ()  # rows that stand out, from 0; a word in them says why
 
     def __repr__(self) -> str:
         shown = [tuple(map(_flat, row)) for row in (self.columns, *self.rows[:LONGEST])]
@@ -40,14 +48,15 @@ class Listing:
         head = "".join(
             f"<th style='text-align:left;white-space:nowrap'>{escape(cell)}</th>" for cell in self.columns
         )
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td style='text-align:left;{_width(cell)}'>{escape(cell)}</td>" for cell in row)
-            + "</tr>"
-            for row in self.rows[:LONGEST]
-        )
-        after = "".join(f"<div>{escape(line)}</div>" for line in self._after())
+        body = "".join(self._row(row, bold=at in self.bold) for at, row in enumerate(self.rows[:LONGEST]))
+        after = "".join(f"<div>{_labelled(line)}</div>" for line in self._after())
         return f"<div><b>{escape(self.title)}</b><table style='display:block;overflow-x:auto'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{after}</div>"
+
+    @staticmethod
+    def _row(row: tuple[str, ...], *, bold: bool) -> str:
+        weight = "font-weight:bold;" if bold else ""
+        cells = (f"<td style='text-align:left;{weight}{_width(cell)}'>{escape(cell)}</td>" for cell in row)
+        return f"<tr>{''.join(cells)}</tr>"
 
     def _after(self) -> list[str]:
         left = len(self.rows) - LONGEST
@@ -60,16 +69,32 @@ class Notice:
 
     title: str
     lines: tuple[str, ...] = ()
+    tone: Tone = (
+        "plain"  # another one puts the title's last word on that colour, and lines under their labels
+    )
+    loud: tuple[
+        str, ...
+    ] = ()  # the labels of lines that stand out in the tone: what comes before the first colon
 
     def __repr__(self) -> str:
         return "\n".join([self.title, *(f"  {line}" for line in self.lines)])
 
     def _repr_html_(self) -> str:
-        return (
-            f"<div><b>{escape(self.title)}</b>"
-            + "".join(f"<div>&nbsp;&nbsp;{_linked(line)}</div>" for line in self.lines)
-            + "</div>"
-        )
+        if self.tone == "plain":
+            lines = "".join(f"<div>&nbsp;&nbsp;{_linked(line)}</div>" for line in self.lines)
+            return f"<div><b>{escape(self.title)}</b>{lines}</div>"
+        begin, _, state = self.title.rpartition(" ")
+        badge = f"background:{_BADGE[self.tone]};color:#fff;padding:2px 10px;border-radius:4px"
+        lines = "".join(map(self._line, self.lines))
+        return f"<div><b>{escape(begin)} <span style='{badge}'>{escape(state)}</span></b>{lines}</div>"
+
+    def _line(self, line: str) -> str:
+        """Let what wraps begin under the label; a line that is loud stands on the tone's colour."""
+        style = "padding:1px 0 1px 2.2em;text-indent:-1em;overflow-wrap:anywhere"
+        if line.partition(": ")[0] in self.loud:
+            edge = f"border-left:5px solid {_BADGE[self.tone]};margin:2px 0;font-weight:bold"
+            style += f";background:{_TINT[self.tone]};{edge}"
+        return f"<div style='{style}'>{_labelled(line)}</div>"
 
 
 def _width(cell: str) -> str:
@@ -80,6 +105,12 @@ def _width(cell: str) -> str:
 def _flat(cell: str) -> str:
     """Keep a cell on its line."""
     return " ".join(cell.split())
+
+
+def _labelled(line: str) -> str:
+    """Set off what comes before the first colon."""
+    label, colon, rest = line.partition(": ")
+    return f"<b>{escape(label)}:</b> {_linked(rest)}" if colon else _linked(line)
 
 
 def _linked(text: str) -> str:

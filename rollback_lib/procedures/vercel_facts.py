@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,15 +10,15 @@ from rollback_lib.clock import to_iso
 from rollback_lib.http import Heard
 from rollback_lib.model import Check, CheckStatus, DeploymentId
 from rollback_lib.procedures.candidates import Suspect, went_live
+from rollback_lib.procedures.shown import LONGEST, Listing
 from rollback_lib.providers.vercel import Deployment, Project
 from rollback_lib.signals.checks import percent
 
 __all__ = [
-    "ROW",
     "Moved",
     "Stable",
     "commit_text",
-    "deployment_row",
+    "deployments_listing",
     "on_off",
     "project_lines",
     "skew_of",
@@ -26,7 +27,8 @@ __all__ = [
     "will_not_undo",
 ]
 
-ROW = ("deployment", "created (UTC)", "live from (UTC)", "state", "commit", "author", "message")
+ROW = ("now", "deployment", "created (UTC)", "live from (UTC)", "state", "commit", "author", "message")
+FITTING = 5  # deployments that are rolled back: as many as fit a cell
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,39 @@ class Stable:
             f"Suspect: {self.suspect.deployment.id}  {commit_text(self.suspect.deployment)}, live from {_at(self.suspect.live_since)}",
             f"Issue began {self.issue_at:%Y-%m-%d %H:%M:%S} UTC ({self.issue_from}); error rate now {percent(self.rate_before)}; live now {self.live}",
             f"Rolls back {len(self.undone)} deployment(s): "
-            + "; ".join(f"{u.id} {commit_text(u)}" for u in self.undone[:5])
-            + (" ..." if len(self.undone) > 5 else ""),  # noqa: PLR2004 - as many as fit a cell
+            + "; ".join(f"{u.id} {commit_text(u)}" for u in self.undone[:FITTING])
+            + (" ..." if len(self.undone) > FITTING else ""),
             *self._probe_lines(),
             *(f"  note: {note}" for note in (*self.suspect.notes, *self.notes)),
         ]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        d = self.deployment
+        what = f"Undoes run {self.undo_of}, back to" if self.undo_of else "Last stable deployment"
+        others = [u for u in self.undone if u.id != self.suspect.deployment.id]
+        left = len(others) - FITTING
+        lines = (
+            f"Preview: {self.preview or 'none: its address cannot be looked at'}",
+            f"Created: {d.created_at:%Y-%m-%d %H:%M} UTC by {d.commit_author or d.creator or 'unknown'}; {self._probe_lines()[0].strip()}",
+            *(line.strip() for line in self._probe_lines()[1:]),
+            f"Issue began: {self.issue_at:%Y-%m-%d %H:%M:%S} UTC ({self.issue_from}); error rate now {percent(self.rate_before)}",
+            f"Live now: {self.live}",
+            f"Rolls back: {len(self.undone)} deployment(s)"
+            + (f", of which {left} are not shown" if left > 0 else ""),
+            *(f"Note: {note}" for note in (*self.suspect.notes, *self.notes)),
+        )
+        rows = (
+            self._row("goes back to", d, went_live(d)),
+            self._row("suspect", self.suspect.deployment, self.suspect.live_since),
+            *(self._row("rolled back too", u, went_live(u)) for u in others[:FITTING]),
+        )
+        columns = ("", "deployment", "live from (UTC)", "commit")
+        return Listing(f"{what}: {d.id}", columns, rows, "\n".join(lines), bold=(0,))._repr_html_()
+
+    def _row(self, role: str, deployment: Deployment, live_from: datetime | None) -> tuple[str, ...]:
+        told = f"{role}, live now" if deployment.id == self.live else role
+        return told, deployment.id, _at(live_from), commit_text(deployment)
 
     @property
     def looked_at(self) -> str:
@@ -174,8 +203,26 @@ def commit_text(deployment: Deployment) -> str:
     return f"{deployment.commit_sha[:8]} {(deployment.commit_message or '').splitlines()[0][:60] if deployment.commit_message else ''}".rstrip()
 
 
-def deployment_row(deployment: Deployment) -> tuple[str, ...]:
-    """Return a deployment as a row under `ROW`."""
+def deployments_listing(deployments: Sequence[Deployment], live: str | None) -> Listing:
+    """Return the deployments as a table in which the one that is live now is marked, and named below.
+
+    Args:
+        deployments: Newest first.
+        live: What the platform says is live; None where it does not say.
+    """
+    at = next((at for at, one in enumerate(deployments) if one.id == live), None)
+    if live is None:
+        note = "Which one is live now is not known: Vercel does not say."
+    elif at is None:
+        note = f"Live now: {live}, which is not among these."
+    else:
+        note = f"Live now: {live}{', further down' if at >= LONGEST else ''}."
+    rows = tuple(("LIVE" if one.id == live else "", *_row_of(one)) for one in deployments)
+    bold = () if at is None else (at,)
+    return Listing("Production deployments, newest first", ROW, rows, note, bold)
+
+
+def _row_of(deployment: Deployment) -> tuple[str, ...]:
     return (
         deployment.id,
         f"{deployment.created_at:%Y-%m-%d %H:%M}",

@@ -26,10 +26,9 @@ from rollback_lib.procedures.base import Procedure, step
 from rollback_lib.procedures.effects import Carrier, Patience, Seen
 from rollback_lib.procedures.shown import Listing, Notice
 from rollback_lib.procedures.vercel_facts import (
-    ROW,
     Moved,
     Stable,
-    deployment_row,
+    deployments_listing,
     on_off,
     project_lines,
     skew_of,
@@ -86,15 +85,15 @@ class VercelRollback(Procedure):
 
     @step("P1.S2")
     def go_to_deployments(self) -> Listing:
-        """List the production deployments, newest first; changes nothing.
+        """List the production deployments, newest first, the live one marked; changes nothing.
 
         Raises:
             Unreachable: Vercel gave no usable answer.
 
         Plan: Procedure 1, step 2.
         """
-        rows = tuple(deployment_row(deployment) for deployment in self._search.deployments())
-        return Listing("Production deployments, newest first", ROW, rows)
+        live = self.session.clients.vercel.project().production_id
+        return deployments_listing(self._search.deployments(), live)
 
     @step("P1.S3")
     def identify_stable_deployment(self) -> Stable:
@@ -414,7 +413,7 @@ class VercelRollback(Procedure):
             return tuple(self.session.thread.warnings)
         lines = [
             "critical flows: only their pages were looked at; sign in, book and pay once yourself",
-            "post-rollback checklist of the plan",
+            *self.session.plan.checklist_lines,
             f"post-mortem within {self._postmortem_h} hours",
         ]
         if self._move.pins:
