@@ -145,6 +145,12 @@ def test_what_passes_between_papermill_and_the_kernel_is_encrypted(tmp_path: Pat
     assert done.error == ""
 
 
+def test_kernel_and_papermill_meet_at_no_port(tmp_path: Path) -> None:
+    """A port can be taken between its choice and its use; a socket in the run's own folder cannot."""
+    source = "import ipykernel.kernelapp as k; app = k.IPKernelApp.instance(); assert (app.transport, app.ip[0]) == ('ipc', '/')"
+    assert execute(of_code(tmp_path / "n.ipynb", source), {}).error == ""
+
+
 @pytest.mark.parametrize("kind", ["code", "markdown"])
 def test_signal_lets_no_further_cell_begin_whatever_comes_next(tmp_path: Path, kind: str) -> None:
     """Stopped between two cells, with text or code to come: nothing more runs, and the end is an orderly one."""
