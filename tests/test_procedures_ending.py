@@ -120,7 +120,7 @@ def test_abort_asks_the_platform_before_it_claims_anything(
     )
     rollback = company.open()
     stable = to_gate(rollback)
-    monkeypatch.setattr(rollback._carrier, "_after_trouble", _cut_off)
+    monkeypatch.setattr(rollback.carrier, "_after_trouble", _cut_off)
     with pytest.raises(KeyboardInterrupt):
         rollback.move_production(stable)
     company.clock.advance(5)

@@ -31,10 +31,12 @@ from rollback_lib.messages.deadman import DeadMan
 from rollback_lib.parameters import RunParameters, notebook_cells, resolve
 from rollback_lib.plan import load_plan
 from rollback_lib.procedures.daemon import Heartbeat
+from rollback_lib.procedures.effects import Carrier, Patience
 from rollback_lib.procedures.ending import Ending
 from rollback_lib.procedures.gating import GateKeeper
 from rollback_lib.procedures.opening import begin_session, last_drill, refuse_criterion, unfinished
 from rollback_lib.procedures.shown import Notice, show
+from rollback_lib.procedures.telling import Telling
 
 __all__ = ["Procedure", "step"]
 
@@ -187,6 +189,18 @@ class Procedure(Ending):
     def keeper(self) -> GateKeeper:
         """Return the run's gates."""
         return GateKeeper(self.session, self.number)
+
+    @cached_property
+    def telling(self) -> Telling:
+        """Return what tells people."""
+        return Telling(self.session, self.number)
+
+    @cached_property
+    def carrier(self) -> Carrier:
+        """Return what carries out effects."""
+        policy = self.session.resolved.policy
+        patience = Patience(policy.observe_s, policy.poll_first_s, policy.poll_max_s, policy.effect_attempts)
+        return Carrier(self.journal, self.session.clock, patience)
 
     # -- steps
 

@@ -15,7 +15,6 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import ClassVar
 
-from rollback_lib.consent.gates import Approval
 from rollback_lib.errors import BadParameters, CheckFailed, OutcomeUnknown, PlanViolation, RollbackError
 from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.model import Check, CheckStatus, Outcome
@@ -26,9 +25,7 @@ from rollback_lib.procedures.convex_rehearse import Rehearsing
 from rollback_lib.procedures.convex_search import BackendSearch
 from rollback_lib.procedures.convex_shown import PUSH_ROW, Chosen, Pushed, Rehearsal, push_row
 from rollback_lib.procedures.convex_watch import BackendWatch
-from rollback_lib.procedures.effects import Carrier, Patience
 from rollback_lib.procedures.shown import Listing, Notice
-from rollback_lib.procedures.telling import Telling
 
 __all__ = ["ConvexParameters", "ConvexRollback"]
 
@@ -144,7 +141,7 @@ class ConvexRollback(Procedure):
 
     def _show_gate(self, chosen: Chosen) -> Notice:
         self._refuse_other(chosen)
-        earlier = self._carrier.settle(self._push.effect(chosen)) if self.effect_sent else None
+        earlier = self.carrier.settle(self._push.effect(chosen)) if self.effect_sent else None
         if earlier is not None:
             return Notice(f"Gate P2.G1 was passed earlier in this run: {earlier.detail}.")
         phones = f"phones of the approvers: rollback status --phones -e {self.session.parameters.environment}"
@@ -164,12 +161,12 @@ class ConvexRollback(Procedure):
         """
         self._refuse_other(chosen)
         effect = self._push.effect(chosen)
-        found = self._carrier.settle(effect) if self.effect_sent else None
+        found = self.carrier.settle(effect) if self.effect_sent else None
         if found is None:
             gate = self.keeper.opened("P2.G1")
-            self._telling.begin(chosen.revision.commit.short)
-            found = self._carrier.carry_out(effect, gate, partial(self._push.require_unmoved, gate, chosen))
-        self._telling.leads(self.keeper.demand())
+            self.telling.begin(chosen.revision.commit.short)
+            found = self.carrier.carry_out(effect, gate, partial(self._push.require_unmoved, gate, chosen))
+        self.telling.leads(self.keeper.demand())
         self.keeper.used("P2.G1")
         first = next(self.journal.find("effect.sending", "P2.S4"))
         source = chosen.live.commit.sha if chosen.live and chosen.live.commit else ""
@@ -261,19 +258,6 @@ class ConvexRollback(Procedure):
     def _watch(self) -> BackendWatch:
         return BackendWatch(self.session, self._push)
 
-    @cached_property
-    def _telling(self) -> Telling:
-        return Telling(self.session, self.number)
-
-    @cached_property
-    def _carrier(self) -> Carrier:
-        policy = self.session.resolved.policy
-        return Carrier(
-            self.journal,
-            self.session.clock,
-            Patience(policy.observe_s, policy.poll_first_s, policy.poll_max_s, policy.effect_attempts),
-        )
-
     def _refuse_other(self, chosen: Chosen) -> None:
         """Refuse anything but what step 3 found and wrote down: gate and approval are about that."""
         recorded = self.journal.last("step.done", "P2.S3")
@@ -293,7 +277,7 @@ class ConvexRollback(Procedure):
         """Ask Convex what became of a push that was sent and not answered."""
         if self.effect_sent and self.journal.last("step.done", "P2.S3") is not None:
             with contextlib.suppress(OutcomeUnknown):  # on record as unknown
-                self._carrier.settle(self._push.effect(self._recorded()))
+                self.carrier.settle(self._push.effect(self._recorded()))
 
     def at_open(self) -> None:
         """Nothing fades that this procedure could not fetch later."""
@@ -310,13 +294,9 @@ class ConvexRollback(Procedure):
         """Post the plan's follow-up if all is well, else what is not."""
         rate = next((check.seen for check in self.last_checks() if check.id == "P2.C2"), "unknown")
         if outcome is Outcome.VERIFIED:
-            self._telling.stable(self._target[:12], rate.partition(" calls")[0], self._postmortem_h)
+            self.telling.stable(self._target[:12], rate.partition(" calls")[0])
         elif self.is_known:
-            self._telling.unwell(outcome, why, self.state_and_undo()[0], rate)
-
-    @property
-    def _postmortem_h(self) -> int:
-        return next(task.within_h for task in self.session.plan.tasks if task.within_h is not None)
+            self.telling.unwell(outcome, why, self.state_and_undo()[0], rate)
 
     def still_open(self) -> tuple[str, ...]:
         """List what a person still has to do."""
@@ -325,7 +305,7 @@ class ConvexRollback(Procedure):
         return (
             "the next build or CI job of the branch pushes the bad code again: revert it there, or stop it",
             "post-rollback checklist of the plan",
-            f"post-mortem within {self._postmortem_h} hours",
+            f"post-mortem within {self.telling.postmortem_h} hours",
             *self.session.thread.warnings,
         )
 
@@ -349,26 +329,6 @@ class ConvexRollback(Procedure):
         asked = f"This run pushed {self._target[:12]} to the backend"
         told = f"not seen there: {last.seen}" if last is not None else "whether it is live was not seen"
         return f"{asked}; {told}.", undo
-
-    def log_row(self, outcome: Outcome) -> dict[str, str]:
-        """Fill the plan's rollback-log columns."""
-        parameters, procedure = self.session.parameters, self.session.plan.procedure(self.number)
-        opened = {line.data["gate"]: line for line in self.journal.find("gate.opened")}
-        approvers = [
-            Approval(**approval).told for line in opened.values() for approval in line.data["approvals"]
-        ]
-        nobody = "not required (severity P0)" if parameters.severity == "P0" else "nobody"
-        values = (
-            next(self.journal.find("run.opened")).at[:10],
-            parameters.environment.capitalize(),
-            parameters.reason or "not said",
-            procedure.method,
-            self.duration_text(),
-            "None",
-            self.session.operator.name,
-            ", ".join(dict.fromkeys(approvers)) or nobody,
-        )
-        return dict(zip(self.session.plan.log_columns, values, strict=True)) | {"Outcome": outcome.value}
 
     @property
     def _target(self) -> str:

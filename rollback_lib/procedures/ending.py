@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
+from rollback_lib.consent.gates import Approval
 from rollback_lib.errors import (
     BadParameters,
     CheckFailed,
@@ -344,9 +345,32 @@ class Ending(ABC):
     def state_and_undo(self) -> tuple[str, str]:
         """Say what production looks like now, and how to undo what was done."""
 
-    @abstractmethod
+    @property
+    def method(self) -> str:
+        """Return the log's word for what was done."""
+        return self.session.plan.procedure(self.number).method
+
     def log_row(self, outcome: Outcome) -> dict[str, str]:
         """Fill the plan's rollback-log columns."""
+        parameters = self.session.parameters
+        opened = {
+            line.data["gate"]: line for line in self.journal.find("gate.opened")
+        }  # the last time counts
+        approvers = [
+            Approval(**approval).told for line in opened.values() for approval in line.data["approvals"]
+        ]
+        nobody = "not required (severity P0)" if parameters.severity == "P0" else "nobody"
+        values = (
+            next(self.journal.find("run.opened")).at[:10],
+            parameters.environment.capitalize(),
+            parameters.reason or "not said",
+            self.method,
+            self.duration_text(),
+            "None",
+            self.session.operator.name,
+            ", ".join(dict.fromkeys(approvers)) or nobody,
+        )
+        return dict(zip(self.session.plan.log_columns, values, strict=True)) | {"Outcome": outcome.value}
 
     def duration_text(self) -> str:
         """Say how long the run has taken so far, in the log's words."""

@@ -24,6 +24,11 @@ class Telling:
     session: Session
     number: int  # the procedure's
 
+    @property
+    def postmortem_h(self) -> int:
+        """Return within how many hours the plan wants the post-mortem."""
+        return next(task.within_h for task in self.session.plan.tasks if task.within_h is not None)
+
     def begin(self, target: str) -> None:
         """Post the plan's alert."""
         plan, parameters = self.session.plan, self.session.parameters
@@ -44,10 +49,10 @@ class Telling:
             told = f"{self.mention(demand.notify_after)} {escape(demand.rule)}. Operator: {self.session.operator.name}. Run {self.session.journal.run}."
             self.session.thread.say("notice", told)
 
-    def stable(self, target: str, rate: str, postmortem_h: float) -> None:
+    def stable(self, target: str, rate: str) -> None:
         """Post the plan's follow-up: all is well."""
         now = self.session.clock.now()
-        by = now + timedelta(hours=postmortem_h)
+        by = now + timedelta(hours=self.postmortem_h)
         text = self.session.plan.message("follow_up", procedure=self.number).fill(
             target=target,
             completion_time=f"{now:%Y-%m-%d %H:%M} UTC",

@@ -17,13 +17,12 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import ClassVar
 
-from rollback_lib.consent.gates import Approval
 from rollback_lib.errors import BadParameters, CheckFailed, OutcomeUnknown, PlanViolation, RollbackError
 from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.model import Check, CheckStatus, DeploymentId, Outcome
 from rollback_lib.parameters import Id, RunParameters
 from rollback_lib.procedures.base import Procedure, step
-from rollback_lib.procedures.effects import Carrier, Patience, Seen
+from rollback_lib.procedures.effects import Seen
 from rollback_lib.procedures.shown import Listing, Notice
 from rollback_lib.procedures.vercel_facts import (
     Moved,
@@ -37,7 +36,6 @@ from rollback_lib.procedures.vercel_facts import (
 from rollback_lib.procedures.vercel_move import Kind, Move
 from rollback_lib.procedures.vercel_search import Search
 from rollback_lib.procedures.vercel_watch import Watch
-from rollback_lib.providers.slack import escape
 
 __all__ = ["VercelParameters", "VercelRollback"]
 
@@ -154,7 +152,7 @@ class VercelRollback(Procedure):
 
     def _show_gate(self, stable: Stable) -> Notice:
         self._refuse_other(stable)
-        earlier = self._carrier.settle(self._move.effect(stable))
+        earlier = self.carrier.settle(self._move.effect(stable))
         if earlier is not None:
             return Notice(f"Gate P1.G1 was passed earlier in this run: {earlier.detail}.")
         reviewed = f"reviewed by a person: {'yes' if self._reviewed else 'no'}"
@@ -181,12 +179,12 @@ class VercelRollback(Procedure):
         """
         self._refuse_other(stable)
         effect = self._move.effect(stable)
-        found = self._carrier.settle(effect)
+        found = self.carrier.settle(effect)
         if found is None:
             gate = self.keeper.opened("P1.G1")
-            self._tell_begin(stable)
-            found = self._carrier.carry_out(effect, gate, partial(self._move.require_unmoved, gate, stable))
-        self._tell_leads()
+            self.telling.begin(stable.deployment.id)
+            found = self.carrier.carry_out(effect, gate, partial(self._move.require_unmoved, gate, stable))
+        self.telling.leads(self.keeper.demand())
         self.keeper.used("P1.G1")
         first = next(self.journal.find("effect.sending", "P1.S4"))
         return Moved(
@@ -276,15 +274,6 @@ class VercelRollback(Procedure):
         return Watch(self.session, self._kinds)
 
     @cached_property
-    def _carrier(self) -> Carrier:
-        policy = self.session.resolved.policy
-        return Carrier(
-            self.journal,
-            self.session.clock,
-            Patience(policy.observe_s, policy.poll_first_s, policy.poll_max_s, policy.effect_attempts),
-        )
-
-    @cached_property
     def _move(self) -> Move:
         return Move(self.session, self._kinds, self._watch)
 
@@ -312,54 +301,13 @@ class VercelRollback(Procedure):
                 "Run the cell of procedure 1, step 3 again and use its result; for another deployment set the parameter deployment and begin a new run (new_run = True).",
             )
 
-    # -- telling people
-
-    def _tell_begin(self, stable: Stable) -> None:
-        plan, parameters = self.session.plan, self.session.parameters
-        latest = self.now() + timedelta(minutes=plan.procedure(self.number).duration_min[1])
-        text = plan.message("alert", procedure=self.number).fill(
-            issue=escape(parameters.reason),
-            severity=parameters.severity,
-            target=stable.deployment.id,
-            eta=f"{latest:%H:%M} UTC",
-            impact=escape(parameters.impact),
-            mentions=self._mention(("engineering_lead", "cto")),
-        )
-        self.session.thread.say("alert", text, in_thread=False)
-
-    def _tell_leads(self) -> None:
-        """Notify those who need not approve but must know; after the effect, so that it does not wait for Slack."""
-        asked = self.keeper.demand()
-        if asked.notify_after:
-            told = f"{self._mention(asked.notify_after)} {escape(asked.rule)}. Operator: {self.session.operator.name}. Run {self.journal.run}."
-            self.session.thread.say("notice", told)
-
-    def _mention(self, roles: tuple[str, ...]) -> str:
-        people = dict.fromkeys(self.session.resolved.contacts.holders(role)[0].slack for role in roles)
-        return " ".join(f"<@{user}>" for user in people)
-
     def tell_end(self, outcome: Outcome, why: str) -> None:
-        """Post the plan's follow-up if all is well, else what is not.
-
-        Each is said once: where a session was cut off after one, and it came otherwise, the other is said too.
-        """
+        """Post the plan's follow-up if all is well, else what is not."""
         rate = next((check.seen for check in self.last_checks() if check.id == "P1.C3"), "unknown")
-        if outcome is not Outcome.VERIFIED:
-            state, _ = self.state_and_undo()
-            if self.is_known:
-                self.session.thread.say(
-                    f"follow-up {outcome}",
-                    f"⚠️ {escape(state)} Outcome {outcome}: {escape(why)}\nCurrent error rate: {escape(rate)}",
-                )
-            return
-        by = self.now() + timedelta(hours=self._postmortem_h)
-        text = self.session.plan.message("follow_up", procedure=self.number).fill(
-            target=self._target,
-            completion_time=f"{self.now():%Y-%m-%d %H:%M} UTC",
-            error_rate=escape(rate.split(" of ")[0]),
-            postmortem=f"to be held by {by:%Y-%m-%d %H:%M} UTC",
-        )
-        self.session.thread.say("follow-up", text)
+        if outcome is Outcome.VERIFIED:
+            self.telling.stable(self._target, rate.split(" of ")[0])
+        elif self.is_known:
+            self.telling.unwell(outcome, why, self.state_and_undo()[0], rate)
 
     # -- opening and closing
 
@@ -368,7 +316,7 @@ class VercelRollback(Procedure):
         found = self._found
         if self.effect_sent and found is not None:
             with contextlib.suppress(OutcomeUnknown):  # on record as unknown
-                self._carrier.settle(self._move.effect(found))
+                self.carrier.settle(self._move.effect(found))
 
     def at_open(self) -> None:
         """Keep Sentry's view of the moment, which fades; beside the steps, so that none waits for it."""
@@ -386,10 +334,6 @@ class VercelRollback(Procedure):
         """Look whether the pin or the live deployment moved since."""
         self._keep_issues("close")
         self.session.note_check(self._as_left())
-
-    @property
-    def _postmortem_h(self) -> int:
-        return next(task.within_h for task in self.session.plan.tasks if task.within_h is not None)
 
     def _as_left(self) -> Check:
         title, wanted = (
@@ -414,7 +358,7 @@ class VercelRollback(Procedure):
         lines = [
             "critical flows: only their pages were looked at; sign in, book and pay once yourself",
             *self.session.plan.checklist_lines,
-            f"post-mortem within {self._postmortem_h} hours",
+            f"post-mortem within {self.telling.postmortem_h} hours",
         ]
         if self._move.pins:
             lines.insert(
@@ -450,27 +394,11 @@ class VercelRollback(Procedure):
             return f"{asked}; it is not there, or not as it was left: {last.seen}."
         return f"{asked}; whether it is there was not seen."
 
-    def log_row(self, outcome: Outcome) -> dict[str, str]:
-        """Fill the plan's rollback-log columns."""
-        parameters, procedure = self.session.parameters, self.session.plan.procedure(self.number)
-        opened = {
-            line.data["gate"]: line for line in self.journal.find("gate.opened")
-        }  # the last time counts
-        approvers = [
-            Approval(**approval).told for line in opened.values() for approval in line.data["approvals"]
-        ]
-        nobody = "not required (severity P0)" if parameters.severity == "P0" else "nobody"
-        values = (
-            next(self.journal.find("run.opened")).at[:10],
-            parameters.environment.capitalize(),
-            parameters.reason or "not said",
-            f"{procedure.method} (undo of {parameters.undo})" if parameters.undo else procedure.method,
-            self.duration_text(),
-            "None",
-            self.session.operator.name,
-            ", ".join(dict.fromkeys(approvers)) or nobody,
-        )
-        return dict(zip(self.session.plan.log_columns, values, strict=True)) | {"Outcome": outcome.value}
+    @property
+    def method(self) -> str:
+        """Return the log's word for what was done."""
+        undo = self.session.parameters.undo
+        return f"{super().method} (undo of {undo})" if undo else super().method
 
     @property
     def _target(self) -> str:
