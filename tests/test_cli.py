@@ -90,6 +90,10 @@ def test_unknown_environment_is_refused_by_the_notebook_before_any_run(home: Pat
     assert done.returncode == 2
     assert "production, staging, drill" in done.stderr
     assert not (home / "incidents").exists()
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(
+        "Go on:   see to what is named above, then give the same command again; -p NAME=VALUE"
+    )
 
 
 def test_production_that_is_not_configured_names_the_lines_to_fill_in(home: Path) -> None:
@@ -153,9 +157,18 @@ def test_status_says_of_a_stopped_run_why_it_stopped_and_how_to_go_on(
     told = rollback(company.home, "status").stdout
     assert "stopped, so far refused\n    Gate P1.G1 (Promote to Production) is closed: the name " in told
     assert "Go on with one: rollback resume RUN. End one: rollback abort RUN --reason ..." in told
+    shell = "-p NAME=VALUE stands for the parameters cell"
+    resume = f"rollback resume {run.journal.run} ({shell})"
+    end = f"or end it: rollback abort {run.journal.run} --reason ..."
     assert list(standing(run.folder, told=True)) == [
-        f"Open:    go on with it: rollback resume {run.journal.run}; or end it: rollback abort {run.journal.run} --reason ..."
+        f"Open:    go on with it, which runs the cell again: {resume}; {end}"
     ]
+    (held,) = standing(run.folder, told=True, held=True)
+    assert held.startswith("Open:    once nobody else acts (rollback status -e drill), go on with it")
+    run.abort("over")
+    *_, again = standing(run.folder, told=True)
+    told = f"rollback run NOTEBOOK -e drill -p incident={run.session.incident} -p new_run=True ..."
+    assert again == f"Again:   this run is over; another one in its incident: {told}"
 
 
 def test_a_run_that_ended_says_where_production_is_and_what_is_left_to_do(
@@ -172,6 +185,7 @@ def test_a_run_that_ended_says_where_production_is_and_what_is_left_to_do(
     assert to_do[0].startswith("To do:   production is pinned")
     assert "To do:   post-rollback checklist, Immediate (0-15 minutes): Document issue - " in "\n".join(to_do)
     assert list(standing(run.folder, told=True)) == to_do
+    assert not [line for line in to_do if not line.startswith("To do:   ")]  # well ended: no other run
 
 
 def test_phones_are_those_of_the_environment_asked_for(tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ def test_bad_commit_is_rolled_back_and_proven(monkeypatch, tmp_path):
         rollback.verify_functions(chosen, pushed)
         rollback.test_queries()
         rollback.close()
-        assert Outcome(rollback.journal.last("run.closed").data["outcome"]) is Outcome.VERIFIED
+        closed = rollback.journal.last("run.closed").data
+        assert Outcome(closed["outcome"]) is Outcome.VERIFIED
+        assert set(rollback.session.plan.checklist_lines) < set(closed["still_open"])
         statuses = {check.id: check.status for check in rollback.last_checks()}
         assert set(statuses.values()) == {CheckStatus.PASSED}
         assert {"P2.C1", "P2.C2", "P2.C3", "P2.C4", "P2.PIN"} <= set(statuses)

@@ -24,6 +24,7 @@ import typer
 from rollback_lib.cli.console import app, err, out
 from rollback_lib.cli.finding import short
 from rollback_lib.errors import BadParameters
+from rollback_lib.model import Outcome
 from rollback_lib.parameters import project_home, read_layer
 from rollback_lib.yamlfile import load_tree
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["carry_out", "given_pairs", "standing"]
 
 HELD = 5  # exit code: somebody else acts, so this one has nothing to go on with
+_IN_A_SHELL = "-p NAME=VALUE stands for the parameters cell"
 _SECRETS_FILE = Path(".secrets") / "drill.env"
 _STATE = Path("state")  # as drill.yaml has it
 _KEYS = Path(".secrets") / "drill-keys"  # drill.yaml names the signers file in it
@@ -92,8 +94,13 @@ def carry_out(
     out.print(f"Outcome: {done.outcome or 'no run was begun'} (exit code {done.exit_code})", markup=False)
     if done.folder is not None:
         out.print(f"Record:  {done.folder}", markup=False)
-        for line in standing(done.folder, told=bool(done.error)) if done.exit_code != HELD else ():
+        for line in standing(done.folder, told=bool(done.error), held=done.exit_code == HELD):
             out.print(line, markup=False)
+    elif done.exit_code:
+        out.print(
+            f"Go on:   see to what is named above, then give the same command again; {_IN_A_SHELL}",
+            markup=False,
+        )
     if result is not None:
         result.write_text(
             json.dumps({"outcome": done.outcome, "folder": str(done.folder) if done.folder else None}),
@@ -102,20 +109,36 @@ def carry_out(
     return done.exit_code
 
 
-def standing(folder: Path, *, told: bool) -> Iterator[str]:
-    """Say how a run was left and what comes next, from its journal; what its error told already is left out."""
+def standing(folder: Path, *, told: bool, held: bool = False) -> Iterator[str]:
+    """Say how a run was left and, last, how to go on from a terminal: its error speaks of cells.
+
+    Args:
+        folder: The run's; its journal is read.
+        told: Whether its error has told state and undo already.
+        held: Whether it stopped because somebody else acts.
+    """
     from rollback_lib.journal import FILE_NAME, read_journal
 
     lines = read_journal(folder / FILE_NAME).lines
-    run, closed = lines[0].run, next((line for line in lines if line.event == "run.closed"), None)
+    opened, closed = lines[0], next((line for line in lines if line.event == "run.closed"), None)
+    environment = opened.data["environment"]
     if closed is None:
-        yield f"Open:    go on with it: rollback resume {run}; or end it: rollback abort {run} --reason ..."
+        first = f"once nobody else acts (rollback status -e {environment}), " if held else ""
+        yield (
+            f"Open:    {first}go on with it, which runs the cell again: rollback resume {opened.run} ({_IN_A_SHELL}); "
+            f"or end it: rollback abort {opened.run} --reason ..."
+        )
         return
     if not told:
         yield f"Now:     {closed.data['state']}"
         yield f"         {closed.data['undo']}"
     for text in closed.data["still_open"]:
         yield f"To do:   {text}"
+    if closed.data["outcome"] != Outcome.VERIFIED:
+        yield (
+            f"Again:   this run is over; another one in its incident: rollback run NOTEBOOK -e {environment} "
+            f"-p incident={opened.data['incident']} -p new_run=True ..."
+        )
 
 
 def _injected(home: Path, environment: str, files: list[Path], pairs: list[str]) -> dict[str, Any]:

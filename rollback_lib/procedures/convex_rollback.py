@@ -304,7 +304,7 @@ class ConvexRollback(Procedure):
             return tuple(self.session.thread.warnings)
         return (
             "the next build or CI job of the branch pushes the bad code again: revert it there, or stop it",
-            "post-rollback checklist of the plan",
+            *self.session.plan.checklist_lines,
             f"post-mortem within {self.telling.postmortem_h} hours",
             *self.session.thread.warnings,
         )
