@@ -77,12 +77,14 @@ def test_module_offers_only_what_it_has(name):
     assert [public for public in offered if not hasattr(module, public)] == []
 
 
-def test_procedures_load_neither_simulator_nor_drills_nor_anything_heavy():
-    """A run against production never loads the simulated company, and reaches its first request quickly."""
-    code = "import sys, rollback_lib.procedures; print(*sys.modules)"
+@pytest.mark.parametrize(("name", "other"), [("Vercel", "convex_rollback"), ("Convex", "vercel_rollback")])
+def test_procedures_load_neither_simulator_nor_drills_nor_anything_heavy(name, other):
+    """A run against production never loads the simulated company nor another procedure, and reaches its first request quickly."""
+    code = f"import sys; from rollback_lib.procedures import {name}Rollback; print(*sys.modules)"
     child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(child.stdout.split())
-    assert "rollback_lib.procedures.vercel_rollback" in loaded
+    assert f"rollback_lib.procedures.{name.lower()}_rollback" in loaded
+    assert f"rollback_lib.procedures.{other}" not in loaded
     assert {
         name for name in loaded if name.startswith(("rollback_lib.simulator", "rollback_lib.drills"))
     } == set()
