@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backend_scenes import BACKEND_SCENES, play_backend
 from scenes import play
 
 from rollback_lib.drills.oracle import Case
@@ -33,8 +34,9 @@ _SCRATCH = tempfile.TemporaryDirectory(prefix="honest-")  # of this process, gon
 
 @functools.cache
 def honest(scene: str) -> Case:
-    """Play a scene of `scenes`, once in this process; nobody may change what comes of it."""
-    return play(scene, Path(tempfile.mkdtemp(dir=_SCRATCH.name)))
+    """Play a scene of `scenes` or `backend_scenes`, once in this process; nobody may change what comes of it."""
+    folder = Path(tempfile.mkdtemp(dir=_SCRATCH.name))
+    return play_backend(scene, folder) if scene in BACKEND_SCENES else play(scene, folder)
 
 
 @dataclass
@@ -57,6 +59,9 @@ class Doctor:
         self.patch.setattr(world.ledger, "_entries", [replace(entry) for entry in world.ledger.entries()])
         self.patch.setattr(world.hosting, "effects", list(world.hosting.effects))
         self.patch.setattr(world.slack, "_messages", copy.deepcopy(world.slack._messages))
+        if world.convex is not None:
+            self.patch.setattr(world.convex, "was_live", list(world.convex.was_live))
+            self.patch.setattr(world.convex.audit, "rows", list(world.convex.audit.rows))
 
     @property
     def folder(self) -> Path:

@@ -100,7 +100,7 @@ def test_the_drill_file_serves_papermill(tmp_path):
     parameters = opened(home, as_injected(home, "drill")).parameters
     assert (parameters.environment, parameters.mode, parameters.operator) == ("drill", "headless", "ana")
     assert (parameters.severity, parameters.criterion) == ("P0", "P0.T1")
-    assert parameters.confirm == {"P1.G1": "derrimut-platform"}
+    assert parameters.confirm == {"P1.G1": "derrimut-platform", "P2.G1": "happy-otter-123"}
     assert parameters.issue_started_at == "-20m"
     assert parameters.reason
     assert parameters.impact

@@ -22,9 +22,12 @@ from rollback_lib.drills.oracle import Case, Verdict, judge
 from rollback_lib.drills.scenario import Scenario
 from rollback_lib.model import Outcome
 from rollback_lib.simulator import OutcomeView, Serving, serve
+from rollback_lib.simulator.convex.view import ConvexView
 
 __all__ = ["Drilled", "run_scenarios"]
 
+_BACKEND = "2_"  # notebooks of procedure 2
+_WELL = 0.01  # the share of failed calls below which functions are well
 LONGEST_S = 1800.0  # a drill in real time waits for real windows
 
 
@@ -88,7 +91,7 @@ def _drill(name: str, scenario: Scenario, home: Path, policy: Mapping[str, Any])
         report = Path(scratch) / "result.json"
         child = _run_child(scenario, serving, home, policy, report)
         result = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-        production = _production(serving.world.outcome_view(), target)
+        production = _production(serving.world.outcome_view(), target, scenario.notebook)
         folder = Path(result["folder"]) if result.get("folder") else None
         case = Case(
             serving.world,
@@ -114,11 +117,22 @@ def _drill(name: str, scenario: Scenario, home: Path, policy: Mapping[str, Any])
     )
 
 
-def _production(view: OutcomeView, target: str | None) -> str:
-    """Say where production is, by the world itself."""
+def _production(view: OutcomeView, target: str | None, notebook: str) -> str:
+    """Say where production is, by the world itself; of procedure 2 it is the backend that counts."""
+    if notebook.startswith(_BACKEND) and view.convex is not None:
+        return _backend(view.convex, view)
     if not view.effects:
         return "untouched"
     recovered = view.production == target and set(view.live.values()) == {target} and view.healthy
+    return "recovered" if recovered else "elsewhere"
+
+
+def _backend(backend: ConvexView, view: OutcomeView) -> str:
+    pushed = [push for push in backend.pushes if push.at_ms > view.began_ms]
+    if not pushed and not view.effects:
+        return "untouched"
+    heals = backend.calls > 0 and backend.failed_calls < _WELL * backend.calls and not backend.paused
+    recovered = len(pushed) == 1 and backend.code == backend.expected_code and heals and not view.effects
     return "recovered" if recovered else "elsewhere"
 
 

@@ -21,7 +21,7 @@ class Expected(Frozen):
     outcome: Outcome
     production: Literal[
         "recovered", "untouched", "elsewhere"
-    ]  # on the last stable one; never changed; anything else
+    ]  # on the last stable one and well; never changed; anything else. Of procedure 2: the backend
 
 
 class Scenario(Frozen):

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rollback_lib.drills.oracle.backend import BackendTruth
 from rollback_lib.drills.oracle.lines import read_told
 from rollback_lib.drills.oracle.pairs import Pairs, pair
 from rollback_lib.drills.oracle.truth import Truth
@@ -19,6 +20,7 @@ __all__ = ["NOTEBOOK", "NOTEBOOK_MANIFEST", "RECORD", "Bench", "Case"]
 
 RECORD, NOTEBOOK, NOTEBOOK_MANIFEST = "record.json", "notebook.ipynb", "notebook.json"
 _DRILL = "drill"
+_SERVICES = {1: "vercel", 2: "convex"}  # by procedure
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Bench:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.truth = Truth(case.world)
+        self.truth, self.backend = Truth(case.world), BackendTruth(case.world)
         self.told = read_told(case.folder)
 
     @cached_property
@@ -63,6 +65,16 @@ class Bench:
         """Return the run's attempts and the requests that arrived, held against each other."""
         others = [read_told(folder) for folder in self.case.others]
         return pair(self.told, others, self.truth.changing)
+
+    @property
+    def procedure(self) -> int:
+        """Return the number of the procedure that the run is of."""
+        return int(self.told.opening.get("procedure", 1))
+
+    @property
+    def service(self) -> str:
+        """Return the service whose change the procedure is."""
+        return _SERVICES.get(self.procedure, _SERVICES[1])
 
     @cached_property
     def plan(self) -> Plan:

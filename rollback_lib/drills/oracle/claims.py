@@ -13,6 +13,7 @@ from rollback_lib.drills.oracle.case import Bench
 from rollback_lib.drills.oracle.lines import Line
 from rollback_lib.drills.oracle.looks import false_check
 from rollback_lib.drills.oracle.pairs import Sent
+from rollback_lib.drills.oracle.pushes import finish_of
 from rollback_lib.drills.oracle.truth import named
 from rollback_lib.drills.oracle.verdict import Inquiry
 
@@ -22,6 +23,7 @@ _CLOCKS_MS = 5_000  # by which the platform's clock may be off, as the runbook a
 _DIGEST_SHOWN = 16  # characters of a digest that a request for approval shows
 _FOR_EVER = "approvals/"
 _TAKEN_BACK = "chat.deleteScheduledMessage"
+_OK = 200
 _BY_WEBHOOK = " by webhook"
 
 
@@ -47,12 +49,24 @@ def _answer_faults(sent: Sent) -> Iterator[str]:
     if sent.answer is None or sent.answered == "not_sent":
         return
     status = sent.answer.data.get("status")
+    if sent.is_push:
+        yield from _ending_faults(sent)
     if sent.entry is None:
         if status is not None:
             yield f"{sent.answer} tells of an answer ({sent.answered}, {status}) to a request that the world never got"
         return
     if status is not None and sent.entry.status is not None and status != sent.entry.status:
         yield f"{sent.answer} tells of status {status}; {named(sent.entry)}"
+
+
+def _ending_faults(sent: Sent) -> Iterator[str]:
+    """Hold what the command line is said to have come to against what the world got of it."""
+    finish = finish_of(sent)
+    done = finish is not None and finish.status == _OK
+    if sent.answered == "accepted" and not done:
+        yield f"{sent.answer} tells that the push was done; {named(finish) if finish else 'nothing finished it'}"
+    if sent.answered == "refused" and finish is not None and finish.applied:
+        yield f"{sent.answer} tells that the push was refused; {named(finish)}"
 
 
 def _done_effect(bench: Bench, line: Line) -> Iterator[str]:
@@ -64,7 +78,12 @@ def _done_effect(bench: Bench, line: Line) -> Iterator[str]:
     target, seen = attempts[-1].target, line.data.get("seen")
     taken_on = any(sent.entry is not None and sent.entry.applied for sent in attempts)
     since_ms = attempts[0].line.at_ms - _CLOCKS_MS
-    if seen == "happened":
+    if attempts[-1].is_push:
+        if seen == "happened" and not bench.backend.runs(target, line.at_ms):
+            yield f"the backend did not run the code of {target}"
+        elif seen != "happened" and not taken_on:
+            yield f"the backend had taken on no push of {target}"
+    elif seen == "happened":
         if not bench.truth.succeeded(target, line.at_ms) and bench.truth.production(line.at_ms) != target:
             yield f"production was on {bench.truth.production(line.at_ms)}, not on {target}"
     elif not taken_on and not bench.truth.requested(target, since_ms, line.at_ms):
@@ -76,7 +95,10 @@ def _failed_effect(bench: Bench, line: Line) -> Iterator[str]:
     attempts = [sent for sent in bench.pairs.of(line.name, "effect") if sent.line.seq < line.seq]
     for sent in attempts:
         arrived = sent.entry is not None and sent.entry.applied
-        if arrived and bench.truth.requested(sent.target, sent.line.at_ms, line.at_ms):
+        finish = finish_of(sent) if sent.is_push else None
+        if finish is not None and finish.applied and finish.at_ms <= line.at_ms:
+            yield f"it is said not to have happened, but the world did it ({named(finish)})"
+        elif arrived and bench.truth.requested(sent.target, sent.line.at_ms, line.at_ms):
             yield f"it is said not to have happened, but the world did it ({named(sent.entry)})"  # type: ignore[arg-type]
 
 

@@ -13,17 +13,23 @@ import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from rollback_lib.drills.oracle.case import Bench
 from rollback_lib.drills.oracle.lines import Line, ms_of
 from rollback_lib.drills.oracle.pairs import Sent
 from rollback_lib.drills.oracle.papers import why_no_signature
+from rollback_lib.drills.oracle.pushes import commit_of
 from rollback_lib.drills.oracle.truth import named
 from rollback_lib.drills.oracle.verdict import Inquiry
 
 __all__ = ["judge_decision"]
 
-_WAYS = {"rollback": "instant rollback", "promote": "promote"}  # verb in the path -> words at the gate
+_WAYS = {
+    "rollback": "instant rollback",
+    "promote": "promote",
+    "deploy": "convex deploy",
+}  # verb in the path -> words at the gate
 _APPROVED = "white_check_mark"
 _SHOWN = ("gate", "title", "environment", "effect", "state", "will_not_undo", "typed_wanted", "requests")
 _DIGEST_VERSION = 1
@@ -158,21 +164,36 @@ def _is_in_chat(bench: Bench, sent: Sent, approval: dict[str, Any]) -> bool:
 def _moved(bench: Bench, sent: Sent, shown: Line) -> Iterator[str]:
     """Say whether production was looked at again, and whether it had moved by then."""
     earlier = [one for one in bench.pairs.of(sent.name, "effect") if one.line.seq < sent.line.seq]
-    left_ms = sent.entry.at_ms if sent.entry is not None else sent.line.at_ms
+    arrived_ms = sent.entry.at_ms if sent.entry is not None else sent.line.at_ms
+    left_ms = sent.line.at_ms if sent.is_push else arrived_ms  # the command line reads for itself
     opened = _of_gate(bench, sent, "gate.opened")
     since = earlier[-1].line if earlier else opened if opened is not None else shown
-    looks = bench.truth.reads("vercel", left_ms, since.at_ms)
+    looks = bench.truth.reads(bench.service, left_ms, since.at_ms)
     if not looks:
         yield f"the platform was not read again between {since} and the request"
         return
-    decided = bench.truth.reads("vercel", shown.at_ms)
+    decided = bench.truth.reads(bench.service, shown.at_ms)
     decided_ms = decided[-1].at_ms if decided else shown.at_ms
+    if sent.is_push:
+        yield from _pushed_meanwhile(bench, sent, decided_ms, looks[-1].at_ms)
+        return
     for change in bench.truth.changes(decided_ms, looks[-1].at_ms):
         own = earlier and change.detail.get("to") == sent.target
         if not own and sent.entry is not None and sent.entry.applied:
             yield (
                 f"production moved after the gate was shown ({change.what} by {change.by}: {change.detail}), "
                 f"and the effect was applied all the same ({named(sent.entry)})"
+            )
+
+
+def _pushed_meanwhile(bench: Bench, sent: Sent, since_ms: int, until_ms: int) -> Iterator[str]:
+    """Name the pushes of others that a push passed over, although they could be seen before it left."""
+    for row in bench.backend.pushes(since_ms, until_ms):
+        own = commit_of(quote(str(row.metadata.get("message")))) == sent.target
+        if not own and sent.entry is not None and sent.entry.applied:
+            yield (
+                f"somebody pushed after the gate was shown ({row.metadata.get('message')!r}), and the effect was "
+                f"applied all the same ({named(sent.entry)})"
             )
 
 

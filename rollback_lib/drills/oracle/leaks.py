@@ -38,6 +38,9 @@ def _hidden(bench: Bench) -> Iterator[tuple[str, str]]:
     """Give the name and the value of each thing that must not appear."""
     for token in bench.case.world.spec.tokens:
         yield f"the value of {token.name}", token.value
+    if bench.case.world.convex is not None:
+        for name, value in bench.case.world.convex.variables.items():
+            yield f"the value of the backend's {name}", value
     for key, person in bench.contacts["people"].items():
         for kind in _PRIVATE:
             if person.get(kind):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
+from rollback_lib.drills.oracle.backend_looks import BACKEND_CHECKS
 from rollback_lib.drills.oracle.case import Bench
 from rollback_lib.drills.oracle.lines import Line, ms_of
 from rollback_lib.drills.oracle.truth import named
@@ -37,11 +38,13 @@ def false_check(bench: Bench, line: Line) -> Iterator[str]:
     if line.data.get("status") != "passed":
         return
     name = str(line.data.get("id", ""))
-    judge = _CHECKS.get(name.rpartition(".")[0] if name.count(".") > 1 else name)
-    if judge is None:
-        yield f"check {name} passed, and nobody knows what it looks at"
+    kind = name.rpartition(".")[0] if name.count(".") > 1 else name
+    if kind in _CHECKS:
+        yield from _CHECKS[kind](bench, line)
+    elif kind in BACKEND_CHECKS:
+        yield from BACKEND_CHECKS[kind](bench, line, _began_ms(bench, line))
     else:
-        yield from judge(bench, line)
+        yield f"check {name} passed, and nobody knows what it looks at"
 
 
 def _live(bench: Bench, line: Line) -> Iterator[str]:

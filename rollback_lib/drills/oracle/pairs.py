@@ -1,6 +1,7 @@
 """Which line of a journal stands for which request that reached the world.
 
-- A line stands for one request at most: same service, verb, path, query and digest of the body.
+- A line stands for one request at most: same service, verb, path, query and digest of the body. One of the official
+  command line stands for all the requests of one push (`pushes`).
 - It was written before the request arrived, and its answer after that; the order of both sides is kept. Where several
   fit, one that was answered comes first: one that was not may never have left.
 - What a run of the same world sent besides is told apart by that run's own lines.
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_lib.drills.oracle.lines import Line, Told
+from rollback_lib.drills.oracle.pushes import COMMAND_LINE, commit_of, gather, is_of_push
 from rollback_lib.simulator.ledger import Entry
 
 __all__ = ["Pairs", "Sent", "pair"]
@@ -38,8 +40,9 @@ class Sent:
     kind: str  # effect or prepare
     intent: Line | None  # the one that was open when it left
     answer: Line | None
-    entry: Entry | None = None  # the request that arrived, if one did
+    entry: Entry | None = None  # the request that arrived, if one did; of a push, the one that finishes it
     is_late: bool = False  # it was written only after the request had arrived
+    group: tuple[Entry, ...] = ()  # all the requests of a push
 
     @property
     def name(self) -> str:
@@ -52,13 +55,20 @@ class Sent:
         return str(self.line.data.get("path", "")).partition("?")[0]
 
     @property
+    def is_push(self) -> bool:
+        """It was a run of the official command line."""
+        return self.line.data.get("method") == COMMAND_LINE
+
+    @property
     def target(self) -> str:
-        """The last part of the path: what the request is about."""
-        return self.path.rpartition("/")[2]
+        """What the request is about: the last part of the path, or the commit in the message of a push."""
+        return commit_of(self.path) if self.is_push else self.path.rpartition("/")[2]
 
     @property
     def verb(self) -> str:
-        """The part of the path before the last: what is to be done with it."""
+        """The part of the path before the last, or the command: what is to be done with it."""
+        if self.is_push:
+            return " ".join(self.path.split()[1:2])
         return self.path.rpartition("/")[0].rpartition("/")[2]
 
     @property
@@ -90,12 +100,14 @@ def pair(told: Told, others: Iterable[Told], entries: Sequence[Entry]) -> Pairs:
     copied = {line.hash for line in told.lines}  # another machine's copy of this very run is no other run
     foreign = [sent for other in others for sent in _attempts(other) if sent.line.hash not in copied]
     waiting: dict[_Key, list[Sent]] = defaultdict(list)
+    pushes: list[Sent] = []
     for sent in sorted((*own, *foreign), key=lambda sent: sent.line.at_ms):
         if sent.answered != _NEVER_LEFT:
-            waiting[_key_of_line(sent.line)].append(sent)
-    found: dict[int, Sent] = {}  # by the attempt's own line
-    orphans = []
+            (pushes if sent.is_push else waiting[_key_of_line(sent.line)]).append(sent)
+    found, orphans = gather(pushes, filter(is_of_push, entries), _fits)  # by the attempt's own line
     for entry in entries:
+        if is_of_push(entry):
+            continue
         candidates = waiting[_key_of_entry(entry)]
         all_fitting = [sent for sent in candidates if _fits(sent, entry)]
         fitting = next((sent for sent in all_fitting if sent.answer), next(reversed(all_fitting), None))

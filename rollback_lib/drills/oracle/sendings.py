@@ -16,7 +16,10 @@ from rollback_lib.simulator.ledger import Entry
 __all__ = ["judge_leave", "judge_maintenance", "judge_once", "judge_order"]
 
 _SURELY_NOT = ("refused", "not_sent")
-_MAINTENANCE = re.compile(r"/(?:pause|unpause|routes?|redirects?|firewall|security)(?:/|$)|/maintenance")
+_LED_BY = ("vercel", "convex")  # the services that decide what visitors get
+_MAINTENANCE = re.compile(
+    r"/(?:pause|unpause|routes?|redirects?|firewall|security)(?:/|$)|/maintenance|/(?:un)?pause_deployment$"
+)
 
 
 def judge_order(bench: Bench, inquiry: Inquiry) -> None:
@@ -105,7 +108,7 @@ def judge_maintenance(bench: Bench, inquiry: Inquiry) -> None:
     touched = [
         entry
         for entry in bench.truth.changing
-        if entry.service == "vercel" and entry.applied and _MAINTENANCE.search(entry.path)
+        if entry.service in _LED_BY and entry.applied and _MAINTENANCE.search(entry.path)
     ]
     word = bench.told.word
     told = " ".join(map(str, word.data.get("still_open", ()))) if word is not None else ""

@@ -1,6 +1,7 @@
 """Invariant 4: the outcome that was claimed, everywhere the same, and what it says of the world.
 
-- `verified`: production and all its domains on the target, well, pinned where the run pins; every check there and passed.
+- `verified`: production and all its domains on the target, well, pinned where the run pins; or the backend on the target's
+  code, its functions answering; every check there and passed.
 - `refused`: no request that changes production ever left.
 - `failed`, `completed_unverified`, `unknown`: there is what the word stands for.
 - A run that did not say how it ended is not judged by words that it did not use, but it may not pass as success.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from rollback_lib.drills.oracle.backend import failed_share
 from rollback_lib.drills.oracle.case import NOTEBOOK, Bench
 from rollback_lib.drills.oracle.lines import Line
 from rollback_lib.drills.oracle.pairs import Sent
@@ -128,14 +130,16 @@ def _verified(bench: Bench, word: Line) -> Iterator[str]:
 def _not_healed(bench: Bench, done: Sent, word: Line) -> Iterator[str]:
     """Say what is wrong with the world at the end; what moved after the last look nobody could have seen."""
     faults = _unwell(bench, done, word.at_ms)
-    look = _last_checks(bench).get(f"P{_number(bench)}.PIN")
+    look = _last_checks(bench).get(f"P{bench.procedure}.PIN")
     if faults and look is not None and look.data.get("status") == "passed":
-        looks = bench.truth.reads("vercel", look.at_ms)
+        looks = bench.truth.reads(bench.service, look.at_ms)
         faults = _unwell(bench, done, looks[-1].at_ms) if looks else faults
     yield from faults
 
 
 def _unwell(bench: Bench, done: Sent, at_ms: int) -> list[str]:
+    if done.is_push:
+        return _backend_unwell(bench, done.target, at_ms)
     truth, target, faults = bench.truth, done.target, []
     if not truth.is_on(target, at_ms):
         faults.append(
@@ -146,6 +150,18 @@ def _unwell(bench: Bench, done: Sent, at_ms: int) -> list[str]:
     if truth.is_pinned(at_ms) is not (done.verb == _PINS):
         faults.append(f"production was {'' if truth.is_pinned(at_ms) else 'not '}pinned after a {done.verb}")
     return faults
+
+
+def _backend_unwell(bench: Bench, target: str, at_ms: int) -> list[str]:
+    if not bench.backend.runs(target, at_ms):
+        return [f"the backend did not run the code of {target}"]
+    limit = bench.plan.criterion("P1.C3").limit  # what the plan calls a normal error rate
+    share = failed_share(bench.backend.calls(bench.backend.live_since(at_ms), at_ms))
+    if share is None:
+        return ["none of its functions was called"]
+    if limit is not None and share >= limit.threshold:
+        return [f"{share:.0%} of the calls of its functions failed"]
+    return []
 
 
 def _refused(bench: Bench, _: Line) -> Iterator[str]:
@@ -197,10 +213,7 @@ def _in_doubt(bench: Bench) -> Iterator[str]:
 def _not_passed(bench: Bench) -> Iterator[str]:
     """Name the required checks that are missing or did not pass."""
     checks = _last_checks(bench)
-    pages = bench.told.parameters.get("platform", {}).get("app", {}).get("pages", ())
-    names = ("C1", "C2", "C3", "PIN", *(f"C4.{at}" for at, _ in enumerate(pages, start=1)))
-    wanted = [f"P{_number(bench)}.{name}" for name in names]
-    for name in wanted:
+    for name in _wanted(bench):
         if name not in checks:
             yield f"check {name} was never made"
     for name, line in checks.items():
@@ -208,8 +221,24 @@ def _not_passed(bench: Bench) -> Iterator[str]:
             yield f"check {name} is {line.data.get('status')} ({line})"
 
 
-def _number(bench: Bench) -> int:
-    return int(bench.told.opening.get("procedure", 1))
+def _wanted(bench: Bench) -> list[str]:
+    """List the checks that a verified run of the procedure has made."""
+    platform = bench.told.parameters.get("platform", {})
+    if bench.service == "convex":
+        queries = (platform.get("convex") or {}).get("queries", ())
+        names = (
+            "C1",
+            "C2",
+            "C3",
+            "C4",
+            "PIN",
+            "S6.1",
+            *(f"S7.{at}" for at, _ in enumerate(queries, start=1)),
+        )
+    else:
+        pages = platform.get("app", {}).get("pages", ())
+        names = ("C1", "C2", "C3", "PIN", *(f"C4.{at}" for at, _ in enumerate(pages, start=1)))
+    return [f"P{bench.procedure}.{name}" for name in names]
 
 
 def _last_checks(bench: Bench) -> dict[str, Line]:

@@ -54,7 +54,10 @@ class Backend:
         self.variables: Mapping[str, str] = dict(spec.variables)
         self.live: Revision = NOTHING_LIVE
         self.last_push_ms: float | None = None
+        self.was_live: list[tuple[float, str]] = []  # since when which code, by its key, oldest first
         self.releases: dict[str, PushedApp] = {}  # what a colleague may push, by its part in the past
+        self.commits: Mapping[str, str] = {}  # sha -> its part in the past
+        self.expected_code = ""  # where a right rollback from the world's beginning leads to, by its key
         self.find_release: Callable[[str], PushedApp | None] = lambda _: None
         self.visitors = spec.visitors
         self._changes = 0
@@ -112,7 +115,14 @@ class Backend:
         """Note that code is live."""
         self.live = revision
         self.last_push_ms = self.now_ms() if at_ms is None else at_ms
+        self.was_live.append((self.last_push_ms, revision.app.key))
         self.changed()
+
+    def code_of(self, sha: str) -> str:
+        """Give the key of a commit's code; empty where nobody here knows the commit."""
+        role = self.commits.get(sha, "")
+        app = self.releases.get(role) or (self.find_release(role) if role else None)
+        return app.key if app is not None else ""
 
     def push_by_colleague(self, role: str) -> None:
         """Let a colleague's push go live, whole and at once."""
@@ -158,6 +168,7 @@ class Backend:
         return ConvexView(
             deployment=self.name,
             code=self.live.app.key,
+            expected_code=self.expected_code,
             functions=tuple(sorted(self.live.functions)),
             paused=self.paused,
             variables=tuple(sorted(self.variables)),

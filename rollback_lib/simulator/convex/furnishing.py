@@ -73,6 +73,7 @@ def furnish(world: World, folder: Path) -> None:
     backend.set_variables({**VARIABLES, **spec.variables})
     backend.visitors = spec.visitors or VISITORS
     backend.find_release = _recorded
+    backend.commits = {commit.sha: commit.role for commit in history.commits}
     _push_all(backend, history, spec, live_ms)
     _seed(world, backend, live_ms)
     _name_commits(world, history)
@@ -86,6 +87,9 @@ def _push_all(backend: Backend, history: History, spec: ConvexSpec, live_ms: int
     """Let the pushes of the past stand in the account, and the live revision be live."""
     line = [one for one in history.commits if one.branch == history.commit(spec.live).branch]
     pushed = line[: [one.role for one in line].index(spec.live) + 1]
+    suspect = backend.code_of(pushed[-1].sha)
+    earlier = (backend.code_of(commit.sha) for commit in reversed(pushed[:-1]))
+    backend.expected_code = next((code for code in earlier if code != suspect), "")
     for commit in pushed:
         last = commit is pushed[-1]
         at_ms = live_ms - _PUSHED_BEFORE_MS if last else commit.committed_ms + _AFTER_COMMIT_MS

@@ -26,6 +26,7 @@ class ConvexView:
 
     deployment: str
     code: str  # a digest of all that is live: modules, schema, definition
+    expected_code: str  # where a right first rollback goes; empty: nobody knows
     functions: tuple[str, ...]  # identifiers
     paused: bool
     variables: tuple[str, ...]  # names
