@@ -57,6 +57,10 @@ def test_bad_commit_is_rolled_back_and_proven(monkeypatch, tmp_path):
         assert "bookings:listForTrainer" in rehearsal.difference.added
         assert "bookings:listByTrainer" in rehearsal.difference.removed
         assert rehearsal.difference.crons == ("forget old check-ins (stops)",)
+        assert any(
+            "calls functions that the commit does not have: bookings:listByTrainer" in text
+            for text in rehearsal.warnings
+        )
         rollback.gate("P2.G1", chosen)
         pushed = rollback.roll_back(chosen)
         rollback.wait(chosen, pushed)

@@ -335,6 +335,26 @@ def test_difference_of_the_functions_folder_is_listed(repository, shas):
     assert "-b\n+c\n+d" in repository.patch(shas[0], shas[2], SCHEMA)
 
 
+def test_variables_that_a_commits_functions_read_are_named(app, repository):
+    """Both ways of reading one; what Convex sets itself and what the frontend reads are no business of the backend's."""
+    reads = (
+        "process.env.MAIL_FROM; process.env['CLERK_KEY'] + process.env.MAIL_FROM; process.env.CONVEX_SITE_URL"
+    )
+    sha = app.commit("env", {"convex/mail.ts": reads, "web/page.ts": "process.env.NEXT_PUBLIC_X"})
+    assert repository.variables(sha) == ("CLERK_KEY", "MAIL_FROM")
+    assert repository.variables(app.commit("none", {"convex/mail.ts": "m"})) == ()
+
+
+def test_functions_that_a_frontend_names_are_found(app, repository):
+    """By path or by the generated api, whole names only; the backend's own mentions do not count."""
+    page = "useQuery(api.users.list); fetch('plans:current'); api.plans.currentOld; 'orders:listAll'"
+    sha = app.commit("page", {"web/page.tsx": page, "convex/users.ts": "internal: 'orders:list'"})
+    asked = ("users:list", "plans:current", "plans:currentOl", "orders:list", "deep/er:fn")
+    assert repository.named(sha, asked) == ("plans:current", "users:list")
+    assert repository.named(sha, ()) == ()
+    assert repository.named(app.commit("deep", {"web/b.ts": "api.deep.er.fn"}), asked[-1:]) == ("deep/er:fn",)
+
+
 def test_order_of_two_commits_is_known(repository, shas):
     """One is part of the other's history, not the other way round."""
     assert repository.is_ancestor(shas[0], shas[2])

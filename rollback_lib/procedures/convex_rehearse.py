@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from rollback_lib.errors import NotApplied, RollbackError
 from rollback_lib.journal import Intent
-from rollback_lib.node import cache_folder, installed, laid_out
+from rollback_lib.node import cache_folder, installed
 from rollback_lib.procedures.convex_search import BackendSearch
 from rollback_lib.procedures.convex_shown import Chosen, Difference, Rehearsal, difference
 from rollback_lib.procedures.session import Session
@@ -87,6 +87,7 @@ class Rehearsing:
         if done.kind != "done":
             raise self._refused(chosen, done)
         analysis = done.analysis
+        differs = self._difference(analysis)
         found = Rehearsal(
             sha=chosen.sha,
             at=began,
@@ -95,8 +96,8 @@ class Rehearsing:
             modules=bundle.modules,
             functions=analysis.functions if analysis else None,
             schema=analysis.schema if analysis else None,
-            difference=self._difference(analysis),
-            warnings=self._warnings(analysis),
+            difference=differs,
+            warnings=(*self._surroundings(chosen.sha, differs), *self._waiting(analysis)),
             output=_DRY_RUN,
         )
         for text in found.warnings:
@@ -120,8 +121,7 @@ class Rehearsing:
         cache = cache_folder()
         place = cache / "checkouts" / self.search.settings.deployment / sha
         made = self.search.repository.checkout(sha, place)
-        project = made.folder / self.project
-        laid_out(installed(project, cache), project)
+        made.furnish(installed(made.folder / self.project, cache), self.project)
         return made
 
     def _dry_run(self, checkout: Checkout) -> CliRun:
@@ -167,7 +167,38 @@ class Rehearsing:
             schemas = None, None
         return difference(convex.functions(), analysis.functions, schemas, (crons, analysis.crons))
 
-    def _warnings(self, analysis: Analysis | None) -> tuple[str, ...]:
+    def _surroundings(self, sha: str, differs: Difference | None) -> tuple[str, ...]:
+        """Say what the older code misses around it: its variables, and what the live frontend calls."""
+        told = []
+        unset = set(self.search.repository.variables(sha)) - set(self.search.convex.variables())
+        if unset:
+            told.append(
+                f"the commit reads environment variables that are not set: {', '.join(sorted(unset))}; what reads them fails"
+            )
+        if differs is not None and differs.removed:
+            told += self._frontend(differs.removed)
+        return tuple(told)
+
+    def _frontend(self, removed: tuple[str, ...]) -> list[str]:
+        """Say which of the functions that go are named by the frontend that is live."""
+        try:
+            vercel = self.session.clients.vercel
+            live = vercel.project().production_id
+            sha = vercel.deployment(live).commit_sha if live else ""
+            commit = self.search.repository.mentioned(sha) if sha else None
+        except RollbackError as exc:
+            return [f"what the live frontend calls is not known: {exc.reason}"]
+        if commit is None:
+            return [
+                f"what the live frontend calls is not known: the repository has no commit {sha or 'of it'}"
+            ]
+        named = self.search.repository.named(commit.sha, removed)
+        if not named:
+            return []
+        what = f"the live frontend ({live}, {commit.short}) calls functions that the commit does not have: {', '.join(named)}"
+        return [f"{what}; roll the frontend back as well (procedure 1), before or right after"]
+
+    def _waiting(self, analysis: Analysis | None) -> tuple[str, ...]:
         """Say what will run against older code: it outlives every push."""
         if analysis is None:
             return ("what Convex found in the code is not known: its functions cannot be compared",)

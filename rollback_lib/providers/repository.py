@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -214,6 +215,34 @@ class Repository:
         version = version if isinstance(version, str) else ""
         return CommitFiles(digest, version, command, _steps(command, scripts))
 
+    def variables(self, sha: str) -> tuple[str, ...]:
+        """List the environment variables that a commit's functions read by name, sorted; Convex's own are left out.
+
+        Raises:
+            BadParameters: No git, no repository, or no such commit.
+        """
+        found = self._grep(sha, r"process\.env(\.|\[.)[A-Z][A-Z0-9_]*", self._within(self.functions_folder))
+        names = {re.split(r"\.|\[.", text)[-1] for text in found}
+        return tuple(sorted(name for name in names if not name.startswith("CONVEX_")))
+
+    def named(self, sha: str, functions: Iterable[str]) -> tuple[str, ...]:
+        """List which functions a commit's code outside the functions' folder names, sorted.
+
+        Args:
+            sha: The commit.
+            functions: As `users:list`; the code may name one so, or as `api.users.list`.
+
+        Raises:
+            BadParameters: No git, no repository, or no such commit.
+        """
+        forms = {form: name for name in functions for form in (name, f"api.{re.sub('[:/]', '.', name)}")}
+        if not forms:
+            return ()
+        any_of = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
+        outside = f":(top,exclude,literal){self.functions_folder}"
+        found = self._grep(sha, rf"({any_of})([^A-Za-z0-9_]|$)", ":(top)", outside)
+        return tuple(sorted({forms[text] for hit in found for text in re.findall(any_of, hit)}))
+
     def changes(self, older: str, newer: str, folder: str | None = None) -> tuple[Change, ...]:
         """List how the files of a folder differ between two commits, by path.
 
@@ -321,8 +350,17 @@ class Repository:
             self._resolve(older),
             self._resolve(newer),
             "--",
-            *([f":(top,literal){within}"] if within else []),
+            *([self._within(within)] if within else []),
         ]
+
+    def _grep(self, sha: str, pattern: str, *where: str) -> list[str]:
+        """Return what matches in a commit's text files; nothing where nothing does."""
+        said = self._git.run("grep", "-I", "-h", "-o", "-E", pattern, self._resolve(sha), "--", *where)
+        return said.text.splitlines()
+
+    @staticmethod
+    def _within(folder: str) -> str:
+        return f":(top,literal){folder}"
 
     def _path(self, name: str) -> str:
         return f"{self.project_folder}/{name}" if self.project_folder else name
