@@ -28,7 +28,7 @@ def begin(serving: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path, **more: A
         "issue_started_at": "-20m",
         "confirm": {"P2.G1": "happy-otter-123"},
         "platform": {**serving.platform, "archive": str(tmp_path / "incidents")},
-        "policy": {"min_requests": 10},  # a busy machine has fewer visitors
+        "policy": {"min_requests": 3},  # a busy machine has fewer visitors
     }
     return ConvexRollback.open(given | more)
 
@@ -61,6 +61,7 @@ def test_bad_commit_is_rolled_back_and_proven(monkeypatch, tmp_path):
             "calls functions that the commit does not have: bookings:listByTrainer" in text
             for text in rehearsal.warnings
         )
+        assert "NOT stopped" in repr(rollback.freeze())
         rollback.gate("P2.G1", chosen)
         pushed = rollback.roll_back(chosen)
         rollback.wait(chosen, pushed)
@@ -70,6 +71,10 @@ def test_bad_commit_is_rolled_back_and_proven(monkeypatch, tmp_path):
         closed = rollback.journal.last("run.closed").data
         assert Outcome(closed["outcome"]) is Outcome.VERIFIED
         assert set(rollback.session.plan.checklist_lines) < set(closed["still_open"])
+        assert any(
+            "main; builds of it: NOT stopped" in text
+            for text in rollback.journal.last("run.closed").data["still_open"]
+        )
         statuses = {check.id: check.status for check in rollback.last_checks()}
         assert set(statuses.values()) == {CheckStatus.PASSED}
         assert {"P2.C1", "P2.C2", "P2.C3", "P2.C4", "P2.PIN"} <= set(statuses)

@@ -19,7 +19,8 @@ from rollback_lib.consent.gates import Approval, Ask, Gate
 from rollback_lib.consent.policy import Demand
 from rollback_lib.errors import JournalError
 from rollback_lib.journal import Journal
-from rollback_lib.procedures.panel import gate_panel, gate_text, review_tick
+from rollback_lib.procedures.panel import Asked, gate_panel, gate_text, tick_box
+from rollback_lib.procedures.shown import Notice
 
 Collect = Callable[[Ask, str], tuple[Approval | None, str]]
 FACTS = ("reviewed by a person: no",)
@@ -371,7 +372,9 @@ def test_without_ipython_the_panel_does_not_fail(
 def reviewed(tick: Callable[[], None]) -> Cell:
     """Run the review's cell."""
     with capture_output() as captured:
-        review_tick("https://derrimut-good.drill", tick)
+        look = Notice("Not reviewed yet", ("Open https://derrimut-good.drill and look.",))
+        done = Notice("Reviewed", ("https://derrimut-good.drill",))
+        tick_box(Asked(look, "I have looked at it", done, "NOT recorded as reviewed"), tick)
     return Cell(captured)
 
 

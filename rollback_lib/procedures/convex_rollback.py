@@ -123,6 +123,45 @@ class ConvexRollback(Procedure):
             self.stopped_at("P2.S3", exc)
             raise
 
+    def freeze(self) -> Notice:
+        """Ask a person to have builds of the branch stopped; headless it is recorded as not done.
+
+        Plan: Procedure 2; a build or CI job pushes the branch's code, which is the bad one.
+        """
+        branch = self._search.settings.branch
+        if self.journal.last("freeze") is None:
+            self.journal.append("freeze", data={"frozen": False, "mode": self.session.parameters.mode})
+        if self.session.parameters.mode == "interactive" and not self._frozen:
+            from rollback_lib.procedures.panel import Asked, tick_box
+
+            asked = Asked(
+                Notice(
+                    f"Builds of {branch} are not stopped",
+                    (
+                        f"Have CI and Vercel builds of {branch} stopped until a fix is merged: the next one pushes the bad code again.",
+                    ),
+                ),
+                f"Builds of {branch} are stopped",
+                Notice(f"Builds of {branch} are stopped, as ticked"),
+                "NOT recorded",
+            )
+            tick_box(asked, self._tick_freeze)
+        return Notice(f"Builds of {branch}: {self._freezing()}")
+
+    @property
+    def _frozen(self) -> bool:
+        return any(line.data["frozen"] for line in self.journal.find("freeze"))
+
+    def _tick_freeze(self) -> None:
+        self.journal.append("freeze", data={"frozen": True, "by": self.session.operator.name})
+
+    def _freezing(self) -> str:
+        """Say who had builds stopped, and when."""
+        line = next((line for line in self.journal.find("freeze") if line.data["frozen"]), None)
+        if line is None:
+            return "NOT stopped: the next one pushes the bad code again"
+        return f"stopped, said {line.data['by']} at {datetime.fromisoformat(line.at):%H:%M} UTC; let them go on once a fix is merged"
+
     def gate(self, gate_id: str, chosen: Chosen) -> Notice:
         """Show what is about to happen and ask for the deployment's name and, by the plan, an approval; returns at once.
 
@@ -303,7 +342,7 @@ class ConvexRollback(Procedure):
         if not self.effect_sent:
             return tuple(self.session.thread.warnings)
         return (
-            "the next build or CI job of the branch pushes the bad code again: revert it there, or stop it",
+            f"revert the bad commit on {self._search.settings.branch}; builds of it: {self._freezing()}",
             *self.session.plan.checklist_lines,
             f"post-mortem within {self.telling.postmortem_h} hours",
             *self.session.thread.warnings,

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from rollback_lib.consent.spoken import SpokenApprovals
 
-__all__ = ["gate_panel", "gate_text", "review_tick"]
+__all__ = ["Asked", "gate_panel", "gate_text", "tick_box"]
 
 
 def gate_text(gate: Gate, facts: tuple[str, ...]) -> Notice:
@@ -153,17 +154,22 @@ def _answer(gate: Gate, *, right: bool, by: str, at: str) -> str:
     return f"{at}: name typed by {by}; still missing: {'; '.join(gate.missing())}"
 
 
-def review_tick(address: str, tick: Callable[[], None]) -> None:
-    """Show the link to the deployment's own address and a box to tick once a person has looked at it."""
+@dataclass(frozen=True)
+class Asked:
+    """What a person is asked to do and to tick once it is done."""
+
+    todo: Notice
+    label: str  # beside the box
+    done: Notice
+    failed: str  # where the tick could not be written down
+
+
+def tick_box(asked: Asked, tick: Callable[[], None]) -> None:
+    """Show what a person is asked to do, and a box to tick once it is done; the tick is written down by `tick`."""
     import ipywidgets as widgets
 
-    plain = display(  # type: ignore[no-untyped-call]  # IPython has no types
-        Notice("Not reviewed yet", (f"Open {address} and look whether this is the right version.",)),
-        display_id=True,
-    )
-    box = widgets.Checkbox(
-        value=False, description="I have looked at it: it is the right version", indent=False
-    )
+    plain = display(asked.todo, display_id=True)  # type: ignore[no-untyped-call]  # IPython has no types
+    box = widgets.Checkbox(value=False, description=asked.label, indent=False)
 
     def changed(change: dict[str, object]) -> None:
         if not change["new"]:
@@ -171,10 +177,10 @@ def review_tick(address: str, tick: Callable[[], None]) -> None:
         try:
             tick()
         except RollbackError as exc:
-            _update(plain, Notice("NOT recorded as reviewed", tuple(str(exc).splitlines())))
+            _update(plain, Notice(asked.failed, tuple(str(exc).splitlines())))
         else:
             box.disabled = True
-            _update(plain, Notice("Reviewed", (address,)))
+            _update(plain, asked.done)
 
     box.observe(changed, names="value")
     display(box)  # type: ignore[no-untyped-call]  # IPython has no types

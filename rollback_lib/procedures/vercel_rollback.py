@@ -126,9 +126,16 @@ class VercelRollback(Procedure):
             }
             self.journal.append("review", step="P1.S3", data=data)
         if self.session.parameters.mode == "interactive" and not self._reviewed and stable.preview:
-            from rollback_lib.procedures.panel import review_tick
+            from rollback_lib.procedures.panel import Asked, tick_box
 
-            review_tick(stable.preview, partial(self._tick_review, stable))
+            look = f"Open {stable.preview} and look whether this is the right version."
+            asked = Asked(
+                Notice("Not reviewed yet", (look,)),
+                "I have looked at it: it is the right version",
+                Notice("Reviewed", (stable.preview,)),
+                "NOT recorded as reviewed",
+            )
+            tick_box(asked, partial(self._tick_review, stable))
         return Notice(
             f"{stable.deployment.id}: {'reviewed' if self._reviewed else 'not reviewed'} by a person"
         )
