@@ -15,17 +15,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rollback_lib.cli.console import app, err, out
+from rollback_lib.cli.copies import COPIES, lay_out
 from rollback_lib.cli.finding import short
+from rollback_lib.clock import SystemClock
 from rollback_lib.errors import BadParameters
 from rollback_lib.model import Outcome
-from rollback_lib.parameters import project_home, read_layer
+from rollback_lib.parameters import known_environment, project_home, read_layer
 from rollback_lib.yamlfile import load_tree
 
 if TYPE_CHECKING:
@@ -286,19 +288,37 @@ def simulator(
 
 
 @app.command()
-def lab() -> None:
-    """Start a drill world and JupyterLab on the notebooks; both end together."""
+def lab(
+    environment: Annotated[
+        str,
+        typer.Option(
+            "-e",
+            "--environment",
+            help="drill starts a simulated company beside it; staging and production start none",
+        ),
+    ] = "drill",
+) -> None:
+    """Start JupyterLab on copies of the notebooks, in a drill beside a broken simulated company; both end together."""
     home = project_home(None, os.environ)
-    with _default_world(home):
+    drilled = known_environment(environment) == "drill"
+    with _default_world(home) if drilled else nullcontext():
+        told = (
+            "A broken production is running on this machine."
+            if drilled
+            else f'No simulated company is running. Set environment = "{environment}" in the parameters cell.'
+        )
+        out.print(f"{told} Open 1_vercel_rollback.ipynb and run it cell by cell.", markup=False)
+        for place in lay_out(home, SystemClock().now()):
+            out.print(f"Not worked in for a day and put aside: {short(place, home)}", markup=False)
         out.print(
-            "A broken production is running on this machine. Open 1_vercel_rollback.ipynb and run it cell by cell.",
+            f"The notebooks are copies, in {COPIES}; those under version control stay as they are.",
             markup=False,
         )
-        command = [sys.executable, "-m", "jupyter", "lab", f"--notebook-dir={home / 'notebooks'}"]
+        command = [sys.executable, "-m", "jupyter", "lab", f"--notebook-dir={home / COPIES}"]
         if os.geteuid() == 0:
             command.append("--allow-root")
-        environment = {**os.environ, "ROLLBACK_HOME": str(home)}
-        done = subprocess.run(command, check=False, env=environment)  # noqa: S603 - our own command
+        variables = {**os.environ, "ROLLBACK_HOME": str(home)}
+        done = subprocess.run(command, check=False, env=variables)  # noqa: S603 - our own command
         raise typer.Exit(done.returncode)
 
 
