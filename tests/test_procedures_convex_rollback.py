@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollback_lib.errors import NotApplied, PlanViolation
+from rollback_lib.errors import BadParameters, NotApplied, PlanViolation
 from rollback_lib.model import CheckStatus, Outcome
 from rollback_lib.procedures import ConvexRollback
 from rollback_lib.simulator import Serving, WorldSpec, serve
@@ -31,6 +31,17 @@ def begin(serving: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path, **more: A
         "policy": {"min_requests": 3},  # a busy machine has fewer visitors
     }
     return ConvexRollback.open(given | more)
+
+
+def until_pushed(rollback: ConvexRollback) -> Any:
+    """Run the cells until the push is seen to be live; return what was chosen."""
+    rollback.access_dashboard()
+    rollback.go_to_deployments()
+    chosen = rollback.identify_stable_deployment()
+    rollback.rehearse(chosen)
+    rollback.gate("P2.G1", chosen)
+    rollback.wait(chosen, rollback.roll_back(chosen))
+    return chosen
 
 
 def company(**convex: Any) -> WorldSpec:
@@ -81,6 +92,27 @@ def test_bad_commit_is_rolled_back_and_proven(monkeypatch, tmp_path):
         finished = [e for e in serving.world.ledger.entries() if e.weight == "production" and e.applied]
         assert [entry.path for entry in finished] == ["/api/deploy2/finish_push"]
         assert last_message(serving).startswith(f"rollback to {chosen.sha}")
+
+
+def test_undo_pushes_what_was_live_again_as_a_run_of_its_own(monkeypatch, tmp_path):
+    """It says what it brings back; once somebody else has pushed, there is nothing to undo any more."""
+    with serve(company()) as serving:
+        first = begin(serving, monkeypatch, tmp_path)
+        until_pushed(first)
+        bad = first.identify_stable_deployment().suspect.commit
+        first.abort("the frontend needs the newer functions")
+        undo = begin(serving, monkeypatch, tmp_path, undo=str(first.journal.run), new_run=True)
+        chosen = until_pushed(undo)
+        assert chosen.revision.commit == bad
+        warnings = [line.data["text"] for line in undo.journal.find("warning")]
+        assert any("undoing brings back what was rolled back" in text for text in warnings)
+        assert last_message(serving).startswith(f"rollback to {bad.sha}")
+        undo.abort("seen enough")
+        late = begin(serving, monkeypatch, tmp_path, undo=str(first.journal.run), new_run=True)
+        late.access_dashboard()
+        late.go_to_deployments()
+        with pytest.raises(BadParameters, match="cannot be undone: somebody pushed since"):
+            late.identify_stable_deployment()
 
 
 def test_commit_that_the_data_does_not_fit_is_refused_before_the_gate(monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ from rehearsal import Rehearsal
 from rollback_lib.errors import BadParameters, CheckFailed, NotApplied, RollbackError
 from rollback_lib.journal import FILE_NAME
 from rollback_lib.procedures import VercelRollback
-from rollback_lib.procedures.vercel_undo import tried_before
+from rollback_lib.procedures.earlier import tried_before
 from rollback_lib.simulator import Broken, Fault, Jobs, WorldSpec
 
 
@@ -106,9 +106,11 @@ def test_runs_against_another_address_do_not_count(company: Rehearsal):
         update={"vercel": platform.vercel.model_copy(update={"api_url": "http://127.0.0.1:7999"})}
     )
     here = company.open(incident=first.session.incident)
-    assert tried_before(here.session) == {first.identify_stable_deployment().deployment.id: first.journal.run}
+    assert tried_before(here.session, 1, "vercel") == {
+        first.identify_stable_deployment().deployment.id: first.journal.run
+    }
     there = replace(here.session, resolved=replace(here.session.resolved, platform=elsewhere))
-    assert tried_before(there) == {}
+    assert tried_before(there, 1, "vercel") == {}
 
 
 def test_undo_promotes_what_was_left_and_ends_the_pin(company: Rehearsal):

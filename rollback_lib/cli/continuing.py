@@ -85,13 +85,14 @@ def undo(
     home = project_home(None, os.environ)
     which = find_run(home, run)
     lines = _lines(which)
-    given = recorded_parameters(lines) | {
+    recorded = recorded_parameters(lines)
+    given = recorded | {name: "" for name in ("deployment", "commit") if name in recorded}
+    given |= {
         "undo": which.run,
         "run": "",
         "new_run": True,
         "reason": reason,
         "mode": "headless",
-        "deployment": "",
         "confirm": "",
     }
     given |= given_pairs(parameter or []) | ({"operator": operator} if operator else {})

@@ -9,17 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rollback_lib import procedures
 from rollback_lib.clock import Clock
 from rollback_lib.errors import BadParameters, JournalError
 from rollback_lib.http import Transport
 from rollback_lib.journal import FILE_NAME, Line, read_journal
 from rollback_lib.model import Mode
 from rollback_lib.procedures.base import Procedure
-from rollback_lib.procedures.vercel_rollback import VercelRollback
 
 __all__ = ["notebook_of", "recorded_parameters", "reopen"]
 
-_PROCEDURES: dict[int, tuple[type[Procedure], str]] = {1: (VercelRollback, "1_vercel_rollback")}
+# By the plan's number: its class in `rollback_lib.procedures`, which is loaded when it is asked for, and its notebook.
+_PROCEDURES = {1: ("VercelRollback", "1_vercel_rollback"), 2: ("ConvexRollback", "2_convex_rollback")}
 
 
 def recorded_parameters(lines: tuple[Line, ...]) -> dict[str, Any]:
@@ -94,4 +95,5 @@ def _procedure(opened: Line) -> tuple[type[Procedure], str]:
             "Nothing was sent; the run is as it was.",
             "Use the version that began it.",
         )
-    return _PROCEDURES[number]
+    name, notebook = _PROCEDURES[number]
+    return getattr(procedures, name), notebook

@@ -82,8 +82,12 @@ class PushAgain:
         """Name the change, how to make it, how to undo it and how to see whether it happened."""
         live = chosen.live.commit if chosen.live else None
         deployment = self.rehearsing.search.settings.deployment
-        back = f"push {live.sha} again (this notebook, commit = {live.sha!r})" if live else "none"
-        lost = "" if live else ": nobody knows which commit was live, so it cannot be put back"
+        back = f"rollback undo {self.session.journal.run} --reason ..."
+        inverse = (
+            f"{back} (pushes {live.short} again)"
+            if live
+            else "none: nobody knows which commit was live, so it cannot be put back"
+        )
         return Effect(
             name=f"push {chosen.sha} to {deployment}",
             step="P2.S4",
@@ -93,7 +97,7 @@ class PushAgain:
                 "deployment": deployment,
                 "last push": to_iso(chosen.live.at) if chosen.live else "",
             },
-            inverse=f"{back}{lost}",
+            inverse=inverse,
             send=partial(self._send, chosen),
             observe=partial(self.observe, chosen),
         )

@@ -33,9 +33,10 @@ __all__ = ["ConvexParameters", "ConvexRollback"]
 class ConvexParameters(RunParameters):
     """The notebook's parameters."""
 
-    read_by: ClassVar[dict[str, str]] = {"commit": "P2.S3", "issue_started_at": "P2.S3"}
+    read_by: ClassVar[dict[str, str]] = {"commit": "P2.S3", "issue_started_at": "P2.S3", "undo": "P2.S3"}
 
     commit: Id = ""  # empty: the last stable one before the issue
+    undo: Id = ""  # a run whose push is to be undone; empty: a rollback
 
 
 @dataclass(repr=False, eq=False)
@@ -95,13 +96,15 @@ class ConvexRollback(Procedure):
     def identify_stable_deployment(self) -> Chosen:
         """Find the last commit that was live before the issue, or check the one that was asked for; changes nothing.
 
+        With the parameter `undo` it is what that run left, whatever was wrong with it.
+
         Raises:
             BadParameters: No time of the issue, no suspect, no candidate, or the one asked for is not fit.
             Unreachable: Convex gave no usable answer.
 
         Plan: Procedure 2, step 3.
         """
-        return self._search.chosen()
+        return self._search.undone() if self.session.parameters.undo else self._search.chosen()
 
     def rehearse(self, chosen: Chosen) -> Rehearsal:
         """Ask Convex whether it would take the commit, with the data as it is now; changes nothing.

@@ -15,8 +15,8 @@ from pathlib import Path
 from rollback_lib.clock import to_iso
 from rollback_lib.errors import BadParameters, RollbackError
 from rollback_lib.parameters.platform import Convex
-from rollback_lib.procedures.convex_before import commits_gone_back_to
 from rollback_lib.procedures.convex_shown import Chosen, Pushes
+from rollback_lib.procedures.earlier import tried_before, what_was_done
 from rollback_lib.procedures.issue import issue_began
 from rollback_lib.procedures.revisions import (
     Push,
@@ -134,6 +134,48 @@ class BackendSearch:
             else (),
         )
 
+    def undone(self) -> Chosen:
+        """Look at what the run that is to be undone left, and whether the backend still runs what it pushed.
+
+        Raises:
+            BadParameters: Nothing that can be undone, somebody pushed since, or nobody knows what it left.
+            Unreachable: Convex gave no usable answer.
+        """
+        done = what_was_done(self.session, 2, self.session.parameters.undo)
+        last, deployment = self.convex.last_push(), self.settings.deployment
+        reasons = (
+            (
+                done.before["deployment"] != deployment,
+                f"it pushed to {done.before['deployment']}, this is {deployment}",
+            ),
+            (not done.left, "nobody knows which commit was live before it"),
+            (
+                last is None or done.run not in last.message,
+                f"somebody pushed since: {last.message or 'without a message'}"
+                if last
+                else "no push is on record",
+            ),
+        )
+        trouble = next((reason for applies, reason in reasons if applies), "")
+        if trouble:
+            raise BadParameters(
+                f"Run {done.run} cannot be undone: {trouble}.",
+                _UNCHANGED,
+                "Look at the list of pushes; to push another commit, name it in the parameter commit.",
+            )
+        left, target = self.repository.commit(done.left), self.repository.commit(done.target)
+        self.session.warn(f"undoing brings back what was rolled back: {left.short} {left.subject}")
+        live = Push(done.at, target, f"run {done.run}")
+        return Chosen(
+            revision=Revision(left, None, done.at, f"left by run {done.run}", (live,)),
+            suspect=live,
+            live=live,
+            issue_at=done.at,
+            issue_from=f"when run {done.run} pushed",
+            changes=self.repository.changes(target.sha, left.sha),
+            notes=(f"undoes run {done.run}",),
+        )
+
     def _log(self, since: datetime) -> Audit | NotAvailable:
         """Read the audit log, as far back as it goes."""
         log = self.convex.audit_log(since)
@@ -166,7 +208,7 @@ class BackendSearch:
 
     def _suspect(self, pushes: tuple[Push, ...], issue_at: datetime) -> SuspectPush | None:
         long_live = timedelta(hours=self.session.resolved.policy.suspect_live_long_h)
-        found = find_suspect(pushes, issue_at, long_live, commits_gone_back_to(self.session))
+        found = find_suspect(pushes, issue_at, long_live, tried_before(self.session, 2, "convex"))
         if found is None and pushes:
             raise BadParameters(
                 f"No push is on record from before {to_iso(issue_at)}, when the issue began.",
@@ -176,7 +218,7 @@ class BackendSearch:
         return found
 
     def _revision(self, pushes: Pushes, suspect: SuspectPush | None, issue_at: datetime) -> Revision:
-        gone = commits_gone_back_to(self.session)
+        gone = tried_before(self.session, 2, "convex")
         if suspect is not None:
             found = stable_revisions(pushes.pushes, suspect.push, self._same_code, gone)
         else:

@@ -348,7 +348,8 @@ class Ending(ABC):
     @property
     def method(self) -> str:
         """Return the log's word for what was done."""
-        return self.session.plan.procedure(self.number).method
+        method, undo = self.session.plan.procedure(self.number).method, self.session.parameters.undo
+        return f"{method} (undo of {undo})" if undo else method
 
     def log_row(self, outcome: Outcome) -> dict[str, str]:
         """Fill the plan's rollback-log columns."""

@@ -402,12 +402,6 @@ class VercelRollback(Procedure):
         return f"{asked}; whether it is there was not seen."
 
     @property
-    def method(self) -> str:
-        """Return the log's word for what was done."""
-        undo = self.session.parameters.undo
-        return f"{super().method} (undo of {undo})" if undo else super().method
-
-    @property
     def _target(self) -> str:
         found = self.journal.last("step.done", "P1.S3")
         return str(found.data["result"]["deployment"]["id"]) if found is not None else "unknown"

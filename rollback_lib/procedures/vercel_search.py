@@ -19,10 +19,10 @@ from rollback_lib.clock import to_iso
 from rollback_lib.errors import BadParameters, Unreachable
 from rollback_lib.model import Check, CheckStatus, DeploymentId
 from rollback_lib.procedures.candidates import Candidate, Suspect, find_suspect, refusal, stable_candidates
+from rollback_lib.procedures.earlier import Done, tried_before, what_was_done
 from rollback_lib.procedures.issue import issue_began
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.vercel_facts import Stable, skew_of, state_of
-from rollback_lib.procedures.vercel_undo import Undone, tried_before, what_was_done
 from rollback_lib.providers.app import HealthReading, PageReading
 from rollback_lib.providers.vercel import Deployment, Project
 from rollback_lib.signals.checks import check_health, check_page, read_rate, side_by_side
@@ -86,9 +86,13 @@ class Search:
             BadParameters: Nothing that can be undone, production has moved since, or what it left is gone.
             Unreachable: Vercel gave no usable answer.
         """
-        done = what_was_done(self.session, self.session.parameters.undo)
+        done = what_was_done(self.session, 1, self.session.parameters.undo)
         vercel = self.session.clients.vercel
-        project, left, target = vercel.project(), vercel.deployment(done.left), vercel.deployment(done.target)
+        project, left, target = (
+            vercel.project(),
+            vercel.deployment(DeploymentId(done.left)),
+            vercel.deployment(DeploymentId(done.target)),
+        )
         trouble = _why_no_undo(done, project, left)
         if trouble:
             raise BadParameters(
@@ -123,7 +127,9 @@ class Search:
 
     def _suspect(self, project: Project, issue_at: datetime) -> Suspect:
         long_live = timedelta(hours=self.session.resolved.policy.suspect_live_long_h)
-        found = find_suspect(self.deployments(), project, issue_at, long_live, tried_before(self.session))
+        found = find_suspect(
+            self.deployments(), project, issue_at, long_live, tried_before(self.session, 1, "vercel")
+        )
         if found is None:
             raise BadParameters(
                 f"No production deployment was live at {to_iso(issue_at)}, when the issue began.",
@@ -180,7 +186,7 @@ class Search:
 
     def _not_tried(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """Pass over what this incident's other runs went back to already; whoever wants it again names it."""
-        tried = tried_before(self.session)
+        tried = tried_before(self.session, 1, "vercel")
         for candidate in candidates:
             run = tried.get(candidate.deployment.id)
             if run is not None:
@@ -299,9 +305,12 @@ class Search:
         return reading.rate if reading.count >= policy.min_requests else None
 
 
-def _why_no_undo(done: Undone, project: Project, left: Deployment) -> str:
+def _why_no_undo(done: Done, project: Project, left: Deployment) -> str:
     reasons = (
-        (done.project != project.id, f"it moved project {done.project}, this is {project.id}"),
+        (
+            done.before["project"] != project.id,
+            f"it moved project {done.before['project']}, this is {project.id}",
+        ),
         (
             project.production_id != done.target,
             f"production is not on {done.target} any more but on {project.production_id}: undoing would overrun what was done since",
