@@ -4,6 +4,7 @@
 #   PYTHON=python3.12      the Python to make .venv with; otherwise the newest of 3.13, 3.12, 3.11, or python3
 #   REALTIME=1             drill: production's waiting times instead of the scaled ones
 #   ONLY=name              drill: this scenario alone
+#   BACKEND=1              lab: with the company's backend, for procedure 2
 #   ARGS="-k gate -x"      test, conformance: passed on to pytest
 #   UPGRADE=1              lock: move every package to its newest allowed release
 
@@ -61,7 +62,7 @@ reliability: $(READY)  ## write docs/reliability.md from what the torture has fo
 	$(BIN)/python tests/faults/torture.py --page
 
 lab: $(READY)  ## open the notebooks in JupyterLab beside a drill world
-	$(BIN)/rollback lab
+	$(BIN)/rollback lab $(if $(filter-out 0,$(BACKEND)),--backend)
 
 lint: $(READY)  ## check style, types, layers, notebooks and secrets
 	$(BIN)/ruff format --check

@@ -18,7 +18,7 @@ from test_procedures_vercel_rollback import all_cells
 from typer.main import get_command
 
 from rollback_lib.cli import app
-from rollback_lib.cli.running import standing
+from rollback_lib.cli.running import _world, standing
 from rollback_lib.errors import GateClosed
 from rollback_lib.parameters import load_contacts
 from rollback_lib.simulator import DEFAULT_PORTS
@@ -116,6 +116,16 @@ def test_simulator_says_which_port_is_taken(home: Path) -> None:
         done = rollback(home, "simulator")
     assert done.returncode == 2
     assert re.search(r"Port 740\d of 127\.0\.0\.1", done.stderr)
+
+
+@pytest.mark.parametrize(("notebook", "has_one"), [("1_vercel_rollback", False), ("2_convex_rollback", True)])
+def test_a_fresh_world_has_a_backend_where_the_notebook_is_about_one(notebook: str, has_one: bool) -> None:
+    """Procedure 2 finds broken functions to roll back; procedure 1 does not wait for what it never looks at."""
+    with _world("drill", "fresh", f"notebooks/{notebook}.ipynb") as serving:
+        assert serving is not None
+        backend = serving.world.convex
+        assert (backend is not None and backend.live.app.key != backend.expected_code) is has_one
+        assert ("convex" in serving.platform) is has_one
 
 
 def test_log_status_verify_and_report_of_a_run(

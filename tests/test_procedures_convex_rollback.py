@@ -9,6 +9,7 @@ import pytest
 from rollback_lib.errors import BadParameters, NotApplied, PlanViolation
 from rollback_lib.model import CheckStatus, Outcome
 from rollback_lib.procedures import ConvexRollback
+from rollback_lib.procedures.convex_rehearse import own_folder
 from rollback_lib.simulator import Serving, WorldSpec, serve
 from rollback_lib.simulator.convex.spec import ConvexSpec
 
@@ -131,3 +132,11 @@ def test_commit_that_the_data_does_not_fit_is_refused_before_the_gate(monkeypatc
         assert "Nothing was changed" in caught.value.state
         assert last_message(serving) == before
         assert not [e for e in serving.world.ledger.entries() if e.weight == "production"]
+
+
+def test_worlds_side_by_side_push_from_folders_of_their_own():
+    """Two drills at once have deployments of one name, and neither lock nor checkout in common; production has no port."""
+    for kind in ("runs", "checkouts"):
+        ours, theirs = (own_folder(kind, f"http://127.0.0.1:{port}") for port in (7405, 7415))
+        assert ours != theirs
+        assert ours.parent == theirs.parent == own_folder(kind, "https://happy-otter-123.convex.cloud")

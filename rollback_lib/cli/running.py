@@ -33,6 +33,7 @@ from rollback_lib.yamlfile import load_tree
 if TYPE_CHECKING:
     from rollback_lib.drills.drill import Drilled
     from rollback_lib.simulator import Serving
+    from rollback_lib.simulator.convex.spec import ConvexSpec
 
 __all__ = ["carry_out", "given_pairs", "standing"]
 
@@ -41,6 +42,9 @@ _IN_A_SHELL = "-p NAME=VALUE stands for the parameters cell"
 _SECRETS_FILE = Path(".secrets") / "drill.env"
 _STATE = Path("state")  # as drill.yaml has it
 _KEYS = Path(".secrets") / "drill-keys"  # drill.yaml names the signers file in it
+_REPOSITORY = Path(".rollback") / "convex-app"  # as drill.yaml has it
+_PROCEDURE_2 = "2_"
+_BACKEND_HELP = "With the company's backend, for procedure 2; the first time on a machine takes npm packages"
 
 
 @app.command()
@@ -67,7 +71,7 @@ def run(  # noqa: PLR0917 - typer makes options of them
     """Run a procedure's notebook headless through papermill; the outcome comes from its journal."""
     home = project_home(None, os.environ)
     injected = _injected(home, environment, file or [], parameter or [])
-    with _world(environment, world) as serving:
+    with _world(environment, world, notebook) as serving:
         if serving is not None:
             injected["platform"] = {**serving.platform, **injected.get("platform", {})}
             os.environ.update(serving.variables)
@@ -196,7 +200,7 @@ def _literal(text: str) -> Any:
 
 
 @contextmanager
-def _world(environment: str, world: str) -> Iterator[Serving | None]:
+def _world(environment: str, world: str, notebook: str) -> Iterator[Serving | None]:
     if world not in ("fresh", "running", "given"):
         raise BadParameters(
             f"--world {world!r} is unknown.", "Nothing was run.", "Choose fresh, running or given."
@@ -206,8 +210,18 @@ def _world(environment: str, world: str) -> Iterator[Serving | None]:
         return
     from rollback_lib.simulator import WorldSpec, serve
 
-    with serve(WorldSpec()) as serving:
+    with serve(
+        WorldSpec(convex=_backend() if Path(notebook).stem.startswith(_PROCEDURE_2) else None)
+    ) as serving:
         yield serving
+
+
+def _backend(repository: Path | None = None) -> ConvexSpec:
+    """Give a backend whose latest push has broken it, with its app's repository in a folder, or in one of the world's own."""
+    from rollback_lib.simulator.convex.furnishing import CROWD
+    from rollback_lib.simulator.convex.spec import ConvexSpec
+
+    return ConvexSpec(live="bad", visitors=CROWD, repository=str(repository or ""))
 
 
 @app.command()
@@ -268,6 +282,7 @@ def _tell_records(done: list[Drilled], home: Path) -> None:
 @app.command()
 def simulator(
     reset: Annotated[bool, typer.Option("--reset", help="Renew the world that is running")] = False,
+    backend: Annotated[bool, typer.Option("--backend", help=_BACKEND_HELP)] = False,
 ) -> None:
     """Serve the default simulated company at drill.yaml's addresses until interrupted."""
     from rollback_lib.simulator import DEFAULT_PORTS, reset_running
@@ -276,10 +291,10 @@ def simulator(
         out.print(reset_running(DEFAULT_PORTS), markup=False)
         return
     home = project_home(None, os.environ)
-    with _default_world(home) as serving:
+    with _default_world(home, backend=backend) as serving:
         out.print(f"A broken production is running. Its tokens are in {_SECRETS_FILE}.", markup=False)
         for name, address in serving.addresses.items():
-            out.print(f"  {name:8} {address}", markup=False)
+            out.print(f"  {name:10} {address}", markup=False)
         out.print(
             f"Its approvers' keys are in {_KEYS}: rollback approve DIGEST --key {_KEYS}/lee", markup=False
         )
@@ -297,17 +312,21 @@ def lab(
             help="drill starts a simulated company beside it; staging and production start none",
         ),
     ] = "drill",
+    backend: Annotated[bool, typer.Option("--backend", help=_BACKEND_HELP)] = False,
 ) -> None:
     """Start JupyterLab on copies of the notebooks, in a drill beside a broken simulated company; both end together."""
     home = project_home(None, os.environ)
     drilled = known_environment(environment) == "drill"
-    with _default_world(home) if drilled else nullcontext():
+    with _default_world(home, backend=backend) if drilled else nullcontext():
         told = (
             "A broken production is running on this machine."
             if drilled
             else f'No simulated company is running. Set environment = "{environment}" in the parameters cell.'
         )
-        out.print(f"{told} Open 1_vercel_rollback.ipynb and run it cell by cell.", markup=False)
+        notebooks = "1_vercel_rollback.ipynb" + (
+            " or 2_convex_rollback.ipynb" if backend or not drilled else ""
+        )
+        out.print(f"{told} Open {notebooks} and run it cell by cell.", markup=False)
         for place in lay_out(home, SystemClock().now()):
             out.print(f"Not worked in for a day and put aside: {short(place, home)}", markup=False)
         out.print(
@@ -323,14 +342,14 @@ def lab(
 
 
 @contextmanager
-def _default_world(home: Path) -> Iterator[Serving]:
+def _default_world(home: Path, *, backend: bool) -> Iterator[Serving]:
     """Serve the company of drill.yaml, whose approvers have keys for whoever practises `rollback approve`."""
     from rollback_lib.simulator import DEFAULT_PORTS, Signer, WorldSpec, serve
 
     people = {"lee": ("engineering_lead",), "dee": ("engineering_lead",), "cat": ("cto",)}
     able = shutil.which("ssh-keygen") is not None  # without it the world is served all the same
     signers = (Signer(person=name, roles=roles, after_s=None) for name, roles in people.items() if able)
-    spec = WorldSpec(signers=tuple(signers))
+    spec = WorldSpec(signers=tuple(signers), convex=_backend(home / _REPOSITORY) if backend else None)
     with serve(spec, DEFAULT_PORTS, state=home / _STATE, keys=home / _KEYS) as serving:
         serving.write_secrets(home / _SECRETS_FILE)
         yield serving

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
@@ -26,7 +27,7 @@ from rollback_lib.providers.convex_cli import CliRun, ConvexCli, Telling
 from rollback_lib.providers.convex_key import KEY_NAME, Credential
 from rollback_lib.providers.convex_push import Analysis, Refusal
 
-__all__ = ["Rehearsing"]
+__all__ = ["Rehearsing", "own_folder"]
 
 _DRY_RUN = "attachments/convex-dry-run.txt"
 _UNCHANGED = "Nothing was changed: the backend still runs what it ran before."
@@ -42,6 +43,15 @@ _WAYS: dict[str, str] = {
     "prompt": "Convex asks a person something first: push by hand from the folder named in the output, and answer it.",
     "other": "Read the output. If it stays so, roll forward with a fix.",
 }
+
+
+def own_folder(kind: str, url: str) -> Path:
+    """Return where this machine keeps what belongs to a deployment.
+
+    In drills several worlds run side by side whose deployments have one name: they are told apart by their port.
+    """
+    port = urlsplit(url).port
+    return cache_folder() / kind / (str(port) if port is not None else "")
 
 
 @dataclass
@@ -62,7 +72,7 @@ class Rehearsing:
             Credential(value, source),
             secrets.redactor,
             self.session.clock,
-            cache_folder() / "runs",
+            own_folder("runs", self.search.settings.url),
         )
 
     @property
@@ -119,7 +129,8 @@ class Rehearsing:
             Unreachable: The packages cannot be had.
         """
         cache = cache_folder()
-        place = cache / "checkouts" / self.search.settings.deployment / sha
+        settings = self.search.settings
+        place = own_folder("checkouts", settings.url) / settings.deployment / sha
         made = self.search.repository.checkout(sha, place)
         made.furnish(installed(made.folder / self.project, cache), self.project)
         return made

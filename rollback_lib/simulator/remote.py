@@ -10,7 +10,7 @@ from rollback_lib.simulator.server import Ports
 
 __all__ = ["reset_running"]
 
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 30.0  # a backend takes its time to be made anew
 
 
 def reset_running(ports: Ports) -> str:

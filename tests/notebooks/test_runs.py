@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
+from rollback_lib.cli.running import _REPOSITORY, _backend
 from rollback_lib.evidence.archive import Archive, RunFolder
 from rollback_lib.evidence.record import verify_record
 from rollback_lib.model import Outcome
 from rollback_lib.simulator import DEFAULT_PORTS, Serving, WorldSpec, serve
 
 NOTEBOOK = ROOT / "notebooks" / "1_vercel_rollback.ipynb"
+BACKEND_NOTEBOOK = ROOT / "notebooks" / "2_convex_rollback.ipynb"
 
 
 @dataclass
@@ -59,9 +61,19 @@ class Company:
 @pytest.fixture
 def company(tmp_path: Path) -> Iterator[Company]:
     """Start a company, with no more of a past than the procedure looks at."""
+    yield from _served(tmp_path / "home", WorldSpec(history_s=2400, traffic_rps=25))
+
+
+@pytest.fixture
+def company_with_backend(tmp_path: Path) -> Iterator[Company]:
+    """Start a company as `rollback simulator --backend` does."""
     home = tmp_path / "home"
+    yield from _served(home, WorldSpec(history_s=600, convex=_backend(home / _REPOSITORY)))
+
+
+def _served(home: Path, spec: WorldSpec) -> Iterator[Company]:
     shutil.copytree(ROOT / "parameters", home / "parameters")
-    with serve(WorldSpec(history_s=2400, traffic_rps=25)) as serving:
+    with serve(spec) as serving:
         drill = home / "parameters" / "drill.yaml"
         text = drill.read_text(encoding="utf-8")
         for name, address in serving.addresses.items():
@@ -104,6 +116,18 @@ def test_plain_papermill_runs_the_notebook_and_its_copy_can_be_attached(company,
     held = "".join(path.read_text(encoding="utf-8") for path in run.folder.rglob("*") if path.is_file())
     assert secrets
     assert [value for value in secrets if value in held] == []
+
+
+def test_plain_papermill_runs_procedure_2_and_the_backend_is_recovered(company_with_backend, tmp_path):
+    """The drill's own file leads to the backend of the simulator and to its repository, and what it pushed is what runs."""
+    company, file = company_with_backend, company_with_backend.home / "parameters" / "drill.yaml"
+    command = ("papermill", str(BACKEND_NOTEBOOK), str(tmp_path / "out.ipynb"), "-f", str(file))
+    done = company.run(*command, "--no-progress-bar", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert company.only_run().outcome is Outcome.VERIFIED
+    backend = company.serving.world.outcome_view().convex
+    assert (backend.code, backend.failed_calls) == (backend.expected_code, 0)
+    assert str(backend.pushes[-1].message).startswith("rollback to ")
 
 
 def test_default_parameters_stop_at_the_closed_gate(company, tmp_path):

@@ -50,7 +50,7 @@ class Backend:
         self.audit = AuditLog()
         self.pushes = Pushes(self)
         self.functions = Functions(self)
-        self.paused = spec.paused
+        self.paused: bool = spec.paused
         self.variables: Mapping[str, str] = dict(spec.variables)
         self.live: Revision = NOTHING_LIVE
         self.last_push_ms: float | None = None
@@ -62,7 +62,8 @@ class Backend:
         self.visitors = spec.visitors
         self._changes = 0
         self._random = Random(f"convex numbers:{seed}")  # noqa: S311 - repeatable, not secret
-        self.address = self.site = ""  # where it is served; known once it is
+        self.address: str = ""  # where it is served; known once it is
+        self.site: str = ""
         self.saw_colleague: Callable[[], None] = lambda: None
         self._agenda: list[tuple[float, Callable[[], None]]] = []
         self._ended = threading.Event()

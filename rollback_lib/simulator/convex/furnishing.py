@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rollback_lib.simulator.convex.backend import Backend
     from rollback_lib.simulator.world import World
 
-__all__ = ["BUILDS", "VARIABLES", "VISITORS", "furnish"]
+__all__ = ["BUILDS", "CROWD", "VARIABLES", "VISITORS", "furnish"]
 
 # What the app's revisions read; the live one reads the third, those before it the fourth.
 VARIABLES = {
@@ -43,6 +43,8 @@ VISITORS = (
     Visitor(path="users:getUserByClerkId", args=f'{{"clerkId": "{CANARY}"}}', every_s=0.5),
     Visitor(path="memberships:plans", every_s=0.7),
 )
+# So many that a window of seconds has as much to tell as one of minutes has in production.
+CROWD = tuple(visitor.model_copy(update={"every_s": 0.05}) for visitor in VISITORS * 2)
 BUILDS = {
     "bad": "bad",
     "stable": "good",
