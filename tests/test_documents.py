@@ -127,6 +127,7 @@ def test_files_and_folders_that_documents_name_exist():
         "incidents",
         "attachments",
         ".secrets",
+        ".rollback",
         ".torture",
         ".venv",
         "tests/conformance/node_modules",
