@@ -14,7 +14,7 @@ from rollback_lib.cli import app
 from rollback_lib.execute import EXIT_CODES
 from rollback_lib.parameters import RunParameters
 from rollback_lib.parameters.secrets import SECRET_NAMES
-from rollback_lib.procedures import VercelRollback
+from rollback_lib.procedures import ConvexRollback, VercelRollback
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = {name: text for name, text in texts(".md").items() if not name.startswith(("notebooks/",))}
@@ -109,7 +109,8 @@ def test_every_parameter_is_in_the_readme():
     """What the parameters cell offers is explained, and nothing else."""
     section = README.partition("## Parameters and secrets")[2].partition("| file | holds |")[0]
     told = {name for row in TABLE_ROW.finditer(section) for name in re.findall(r"`(\w+)`", row["first"])}
-    assert told == set(VercelRollback.parameters_model.model_fields)
+    procedures = (VercelRollback, ConvexRollback)
+    assert told == {name for procedure in procedures for name in procedure.parameters_model.model_fields}
     assert told >= set(RunParameters.model_fields)
 
 
@@ -118,7 +119,7 @@ def test_secrets_in_the_readme_are_known():
     told = set(re.findall(r"`([A-Z][A-Z_]+(?:TOKEN|SECRET|URL|KEY))`", README))
     assert told
     assert told <= set(SECRET_NAMES)
-    assert set(VercelRollback.needs) <= told
+    assert {*VercelRollback.needs, *ConvexRollback.needs} <= told
 
 
 def test_files_and_folders_that_documents_name_exist():
