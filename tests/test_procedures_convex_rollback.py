@@ -8,6 +8,7 @@ import pytest
 
 from rollback_lib.errors import BadParameters, NotApplied, PlanViolation
 from rollback_lib.model import CheckStatus, Outcome
+from rollback_lib.node import cache_folder
 from rollback_lib.procedures import ConvexRollback
 from rollback_lib.procedures.convex_rehearse import own_folder
 from rollback_lib.simulator import Serving, WorldSpec, serve
@@ -134,9 +135,11 @@ def test_commit_that_the_data_does_not_fit_is_refused_before_the_gate(monkeypatc
         assert not [e for e in serving.world.ledger.entries() if e.weight == "production"]
 
 
-def test_worlds_side_by_side_push_from_folders_of_their_own():
-    """Two drills at once have deployments of one name, and neither lock nor checkout in common; production has no port."""
+def test_drills_push_from_folders_that_go_with_their_worlds(tmp_path):
+    """Two worlds at once have deployments of one name, and neither lock nor checkout in common; production has the cache."""
     for kind in ("runs", "checkouts"):
-        ours, theirs = (own_folder(kind, f"http://127.0.0.1:{port}") for port in (7405, 7415))
-        assert ours != theirs
-        assert ours.parent == theirs.parent == own_folder(kind, "https://happy-otter-123.convex.cloud")
+        ours, theirs = (own_folder(kind, "drill", tmp_path / world / "repository") for world in ("a", "b"))
+        assert ours.is_relative_to(tmp_path / "a")
+        assert theirs.is_relative_to(tmp_path / "b")
+        assert not ours.is_relative_to(tmp_path / "a" / "repository")  # it is no part of the clone
+        assert own_folder(kind, "production", tmp_path / "a" / "repository") == cache_folder() / kind

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
@@ -45,13 +44,14 @@ _WAYS: dict[str, str] = {
 }
 
 
-def own_folder(kind: str, url: str) -> Path:
-    """Return where this machine keeps what belongs to a deployment.
+def own_folder(kind: str, environment: str, repository: Path) -> Path:
+    """Return where this machine keeps what belongs to pushes: in its cache; in a drill beside the world's repository.
 
-    In drills several worlds run side by side whose deployments have one name: they are told apart by their port.
+    Worlds that run side by side have deployments of one name, and a drill's checkouts are to go with its world.
     """
-    port = urlsplit(url).port
-    return cache_folder() / kind / (str(port) if port is not None else "")
+    if environment == "drill":
+        return repository.with_name(f"{repository.name}.work") / kind
+    return cache_folder() / kind
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Rehearsing:
             Credential(value, source),
             secrets.redactor,
             self.session.clock,
-            own_folder("runs", self.search.settings.url),
+            self._own_folder("runs"),
         )
 
     @property
@@ -129,11 +129,13 @@ class Rehearsing:
             Unreachable: The packages cannot be had.
         """
         cache = cache_folder()
-        settings = self.search.settings
-        place = own_folder("checkouts", settings.url) / settings.deployment / sha
+        place = self._own_folder("checkouts") / self.search.settings.deployment / sha
         made = self.search.repository.checkout(sha, place)
         made.furnish(installed(made.folder / self.project, cache), self.project)
         return made
+
+    def _own_folder(self, kind: str) -> Path:
+        return own_folder(kind, self.session.parameters.environment, self.search.repository.folder)
 
     def _dry_run(self, checkout: Checkout) -> CliRun:
         intent = Intent(
