@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from repository import ROOT
 
 from rollback_lib.drills.drill import _production
+from rollback_lib.drills.scenario import load_scenarios, real_pace
+from rollback_lib.parameters import read_layer
 from rollback_lib.simulator import OutcomeView, World, WorldSpec
+from rollback_lib.simulator.convex.furnishing import VISITORS
+from rollback_lib.simulator.convex.logs import _KEPT
 from rollback_lib.simulator.convex.view import ConvexView, Push
 from rollback_lib.simulator.hosting import Effect
 
@@ -55,3 +60,14 @@ def test_procedure_2_that_moved_the_frontend_is_elsewhere(world):
 def test_procedure_1_is_not_judged_by_the_backend(world):
     """A rollback of the frontend leaves the backend alone, and is judged by the frontend."""
     assert _production(replace(world, convex=backend(**RECOVERED)), None, "1_vercel_rollback") == "untouched"
+
+
+@pytest.mark.parametrize("environment", ["drill", "production"])
+def test_visitors_of_the_backend_give_the_window_data_and_the_log_keeps_it(environment):
+    """In a drill's seconds and in production's minutes alike: more calls than are asked for, fewer than are forgotten."""
+    scenario = load_scenarios(ROOT, ("convex_rollback_p0",))["convex_rollback_p0"]
+    world = (scenario if environment == "drill" else real_pace(scenario)).world
+    assert world.convex is not None
+    policy = read_layer(ROOT, environment).policy
+    calls = sum(policy["error_window_s"] / one.every_s for one in world.convex.visitors or VISITORS)
+    assert 2 * policy["min_requests"] <= calls <= _KEPT / 2

@@ -54,10 +54,12 @@ def load_scenarios(home: Path, only: tuple[str, ...] = ()) -> dict[str, Scenario
 def real_pace(scenario: Scenario) -> Scenario:
     """Return the scenario in a world that takes as long as the real platforms do."""
     world = scenario.world
-    slow = {
+    slow: dict[str, Any] = {
         "ingest_lag_s": 90.0,
         "jobs": Jobs(pending_s=2.0, running_s=8.0, build_s=90.0, build_outcome=world.jobs.build_outcome),
         "personas": tuple(persona.model_copy(update={"after_s": 20.0}) for persona in world.personas),
         "signers": tuple(signer.model_copy(update={"after_s": 20.0}) for signer in world.signers),
     }
+    if world.convex is not None:  # no crowd: in minutes the usual visitors have enough to tell
+        slow["convex"] = world.convex.model_copy(update={"visitors": (), "checked_per_s": 1000.0})
     return scenario.model_copy(update={"world": world.model_copy(update=slow)})
