@@ -258,13 +258,16 @@ class Child:
         return Ended(self._slot.code(), timed_out=False)
 
     def end(self) -> None:
-        """End it and all that it began: ask first, then force."""
+        """End it and all that it began: ask first, then force; returns when none of it holds the lock any more."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             _signal(self.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(PATIENCE_S)
                 break
         _signal(self.pid, signal.SIGKILL)  # what the shell left behind
+        deadline = time.monotonic() + PATIENCE_S
+        while self._slot.running() is not None and time.monotonic() < deadline:
+            time.sleep(POLL_S)  # it is ended, and not gone yet
 
     def _hand_on(self, on_line: Callable[[str], None], *, last: bool = False) -> None:
         found = self._slot.read_from(self._position)
