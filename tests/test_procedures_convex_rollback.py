@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from rollback_lib.model import CheckStatus, Outcome
 from rollback_lib.node import cache_folder
 from rollback_lib.procedures import ConvexRollback
 from rollback_lib.procedures.convex_rehearse import own_folder
+from rollback_lib.providers.checkout import Checkout
 from rollback_lib.simulator import Serving, WorldSpec, serve
 from rollback_lib.simulator.convex.spec import ConvexSpec
 
@@ -66,6 +69,9 @@ def test_bad_commit_is_rolled_back_and_proven(monkeypatch, tmp_path):
         chosen = rollback.identify_stable_deployment()
         assert chosen.revision.commit.subject == "Name the trainer in reminders"
         rehearsal = rollback.rehearse(chosen)
+        (checked_out,) = Path(serving.platform["convex"]["repository"]).parent.glob(
+            f"**/{rollback.journal.run}/{chosen.sha}"
+        )
         assert rehearsal.difference is not None
         assert "bookings:listForTrainer" in rehearsal.difference.added
         assert "bookings:listByTrainer" in rehearsal.difference.removed
@@ -88,12 +94,30 @@ def test_bad_commit_is_rolled_back_and_proven(monkeypatch, tmp_path):
             "main; builds of it: NOT stopped" in text
             for text in rollback.journal.last("run.closed").data["still_open"]
         )
+        assert not checked_out.exists()
         statuses = {check.id: check.status for check in rollback.last_checks()}
         assert set(statuses.values()) == {CheckStatus.PASSED}
         assert {"P2.C1", "P2.C2", "P2.C3", "P2.C4", "P2.PIN"} <= set(statuses)
         finished = [e for e in serving.world.ledger.entries() if e.weight == "production" and e.applied]
         assert [entry.path for entry in finished] == ["/api/deploy2/finish_push"]
         assert last_message(serving).startswith(f"rollback to {chosen.sha}")
+
+
+def test_full_disk_is_no_traceback(monkeypatch, tmp_path):
+    """What cannot be laid out is said, with what to do, and the run stays in order."""
+    with serve(company()) as serving:
+        rollback = begin(serving, monkeypatch, tmp_path)
+        rollback.access_dashboard()
+        rollback.go_to_deployments()
+        chosen = rollback.identify_stable_deployment()
+
+        def full(*_: Any) -> None:
+            raise shutil.Error("no space left on device")
+
+        monkeypatch.setattr(Checkout, "furnish", full)
+        with pytest.raises(BadParameters, match=r"cannot be laid out in .*: no space left"):
+            rollback.rehearse(chosen)
+        assert rollback.journal.last("run.provisional") is not None
 
 
 def test_undo_pushes_what_was_live_again_as_a_run_of_its_own(monkeypatch, tmp_path):

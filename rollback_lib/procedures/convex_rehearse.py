@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from rollback_lib.errors import NotApplied, RollbackError
+from rollback_lib.errors import BadParameters, NotApplied, RollbackError
 from rollback_lib.journal import Intent
 from rollback_lib.node import cache_folder, installed
 from rollback_lib.procedures.convex_search import BackendSearch
@@ -122,17 +123,33 @@ class Rehearsing:
         return _ADAPTER.validate_python(lines[-1].data["rehearsal"]) if lines else None
 
     def checkout(self, sha: str) -> Checkout:
-        """Return the commit in a folder of its own, with its packages.
+        """Return the commit in a folder of this run's own, with its packages.
 
         Raises:
-            BadParameters: No repository, no such commit, or no lockfile of npm.
+            BadParameters: No repository, no such commit, no lockfile of npm, or a disk that does not take it.
             Unreachable: The packages cannot be had.
         """
-        cache = cache_folder()
-        place = self._own_folder("checkouts") / self.search.settings.deployment / sha
-        made = self.search.repository.checkout(sha, place)
-        made.furnish(installed(made.folder / self.project, cache), self.project)
+        place = self._checkouts / sha
+        try:
+            made = self.search.repository.checkout(sha, place)
+            made.furnish(installed(made.folder / self.project, cache_folder()), self.project)
+        except OSError as exc:
+            raise BadParameters(
+                f"Commit {sha[:12]} cannot be laid out in {place}: {exc.strerror or exc}.",
+                "Nothing was sent to Convex.",
+                "Make room there, or name another folder (ROLLBACK_CACHE); then run this cell again.",
+            ) from exc
         return made
+
+    def clear(self) -> None:
+        """Remove what this run has checked out; gone already is as good."""
+        shutil.rmtree(self._checkouts, ignore_errors=True)
+
+    @property
+    def _checkouts(self) -> Path:
+        """Return where this run checks out: another run may rehearse the same commit at the same time."""
+        deployment = self.search.settings.deployment
+        return self._own_folder("checkouts") / deployment / self.session.journal.run
 
     def _own_folder(self, kind: str) -> Path:
         return own_folder(kind, self.session.parameters.environment, self.search.repository.folder)
