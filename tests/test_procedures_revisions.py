@@ -27,11 +27,6 @@ def commit(name: str, hours: float = -10.0) -> Commit:
 COMMITS = {commit(name).sha: commit(name) for name in ("a1", "b2", "c3", "d4")}
 
 
-def known(sha: str) -> Commit | None:
-    """Find a commit by its sha."""
-    return COMMITS.get(sha)
-
-
 def mentioned(text: str) -> Commit | None:
     """Find the commit that a text names."""
     return next((one for sha, one in COMMITS.items() if sha[:7] in text), None)
@@ -63,7 +58,7 @@ def names(revisions) -> list[str]:
 def test_a_push_is_known_by_the_commit_in_its_message():
     """The message counts also where a build was going on at that time."""
     build = deployment("b2", -2, commit_sha=commit("b2").sha)
-    (found,) = pushes_by_log([event(-1.99, "Deployed from Vercel • a100000")], [build], mentioned, known)
+    (found,) = pushes_by_log([event(-1.99, "Deployed from Vercel • a100000")], [build], mentioned)
     assert found.commit == commit("a1")
     assert (found.known_by, found.by, found.at) == ("audit log", "member 12", at(-1.99))
 
@@ -73,7 +68,7 @@ def test_a_push_without_a_commit_in_it_is_known_by_the_build_it_fell_into():
     builds = [
         deployment(name, hours, commit_sha=commit(name).sha) for name, hours in (("a1", -5), ("b2", -2))
     ]
-    first, second = pushes_by_log([event(-4.99), event(-1.98, "hotfix")], builds, mentioned, known)
+    first, second = pushes_by_log([event(-4.99), event(-1.98, "hotfix")], builds, mentioned)
     assert (first.commit, second.commit) == (commit("a1"), commit("b2"))
     assert second.known_by == "audit log; Vercel build dpl_b2 at that time"
 
@@ -90,7 +85,7 @@ def test_a_push_without_a_commit_in_it_is_known_by_the_build_it_fell_into():
 )
 def test_a_push_that_nothing_tells_of_has_no_commit(builds):
     """Nobody guesses what a laptop pushed."""
-    (found,) = pushes_by_log([event(-1.99, "fix things")], builds, mentioned, known)
+    (found,) = pushes_by_log([event(-1.99, "fix things")], builds, mentioned)
     assert found.commit is None
     assert found.told == "fix things"
 
@@ -102,10 +97,10 @@ def test_without_a_log_each_build_that_came_to_its_end_was_a_push():
         deployment("c3", -1, commit_sha=commit("c3").sha, state="ERROR"),
         deployment("a1", -5, commit_sha=commit("a1").sha),
     ]
-    found = pushes_by_builds(builds, event(-0.5, f"rollback to {commit('d4').sha}"), mentioned, known)
+    found = pushes_by_builds(builds, event(-0.5, f"rollback to {commit('d4').sha}"), mentioned)
     assert [one.commit for one in found] == [commit("a1"), commit("b2"), commit("d4")]
     assert found[0].known_by == "Vercel build dpl_a1"
-    inside_the_last = pushes_by_builds(builds, event(-1.98), mentioned, known)
+    inside_the_last = pushes_by_builds(builds, event(-1.98), mentioned)
     assert [one.commit for one in inside_the_last] == [commit("a1"), commit("b2")]
 
 

@@ -183,7 +183,7 @@ class ConvexRollback(Procedure):
 
     def _show_gate(self, chosen: Chosen) -> Notice:
         self._refuse_other(chosen)
-        earlier = self.carrier.settle(self._push.effect(chosen)) if self.effect_sent else None
+        earlier = self.carrier.settle(self._push.effect(chosen))
         if earlier is not None:
             return Notice(f"Gate P2.G1 was passed earlier in this run: {earlier.detail}.")
         phones = f"phones of the approvers: rollback status --phones -e {self.session.parameters.environment}"
@@ -203,7 +203,7 @@ class ConvexRollback(Procedure):
         """
         self._refuse_other(chosen)
         effect = self._push.effect(chosen)
-        found = self.carrier.settle(effect) if self.effect_sent else None
+        found = self.carrier.settle(effect)
         if found is None:
             gate = self.keeper.opened("P2.G1")
             self.telling.begin(chosen.revision.commit.short)

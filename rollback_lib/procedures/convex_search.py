@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -99,12 +100,12 @@ class BackendSearch:
         since = self.session.clock.now() - _LOOKBACK
         log = self._log(since)
         if not isinstance(log, NotAvailable):
-            found = pushes_by_log(log.pushes, builds, self.repository.mentioned, self._known)
+            found = pushes_by_log(log.pushes, builds, self.repository.mentioned)
             return Pushes(found, "Convex audit log", tuple(notes))
         notes.append(f"Convex's audit log cannot be read: {log.reason}")
         pushing = [build for build in builds if self._pushes_backend(build)]
         last = self.convex.last_push()
-        found = pushes_by_builds(pushing, last, self.repository.mentioned, self._known)
+        found = pushes_by_builds(pushing, last, self.repository.mentioned)
         source = "Vercel's builds and the last push" if pushing else "the last push alone"
         return Pushes(found, source, tuple(notes))
 
@@ -117,10 +118,11 @@ class BackendSearch:
         """
         issue_at, issue_from = issue_began(self.session, skew_of(self.convex.heard) or 0.0)
         pushes = self.pushes
-        suspect = self._suspect(pushes.pushes, issue_at)
+        gone = tried_before(self.session, 2, "convex")
+        suspect = self._suspect(pushes.pushes, issue_at, gone)
         for note in (*pushes.notes, *(suspect.notes if suspect else ())):
             self.session.warn(note)
-        revision = self._revision(pushes, suspect, issue_at)
+        revision = self._revision(pushes, suspect, issue_at, gone)
         live = pushes.pushes[-1] if pushes.pushes else None
         return Chosen(
             revision=revision,
@@ -191,11 +193,8 @@ class BackendSearch:
         except RollbackError as exc:
             return exc.reason
 
-    def _known(self, sha: str) -> Commit | None:
-        return self.repository.mentioned(sha)
-
     def _pushes_backend(self, build: Deployment) -> bool:
-        commit = self._known(build.commit_sha)
+        commit = self.repository.mentioned(build.commit_sha)
         return commit is not None and self.repository.files(commit.sha).build_pushes
 
     def _same_code(self, one: Commit, other: Commit) -> bool:
@@ -206,9 +205,11 @@ class BackendSearch:
         files = self.repository.files
         return files(one.sha).lockfile_sha256 != files(other.sha).lockfile_sha256
 
-    def _suspect(self, pushes: tuple[Push, ...], issue_at: datetime) -> SuspectPush | None:
+    def _suspect(
+        self, pushes: tuple[Push, ...], issue_at: datetime, gone: Collection[str]
+    ) -> SuspectPush | None:
         long_live = timedelta(hours=self.session.resolved.policy.suspect_live_long_h)
-        found = find_suspect(pushes, issue_at, long_live, tried_before(self.session, 2, "convex"))
+        found = find_suspect(pushes, issue_at, long_live, gone)
         if found is None and pushes:
             raise BadParameters(
                 f"No push is on record from before {to_iso(issue_at)}, when the issue began.",
@@ -217,8 +218,9 @@ class BackendSearch:
             )
         return found
 
-    def _revision(self, pushes: Pushes, suspect: SuspectPush | None, issue_at: datetime) -> Revision:
-        gone = tried_before(self.session, 2, "convex")
+    def _revision(
+        self, pushes: Pushes, suspect: SuspectPush | None, issue_at: datetime, gone: Collection[str]
+    ) -> Revision:
         if suspect is not None:
             found = stable_revisions(pushes.pushes, suspect.push, self._same_code, gone)
         else:

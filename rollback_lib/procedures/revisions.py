@@ -69,7 +69,7 @@ class Revision:
 
 
 def pushes_by_log(
-    events: Sequence[AuditEvent], builds: Sequence[Deployment], mentioned: Find, known: Find
+    events: Sequence[AuditEvent], builds: Sequence[Deployment], mentioned: Find
 ) -> tuple[Push, ...]:
     """Say of each push in the audit log which commit it put live, oldest first.
 
@@ -77,13 +77,12 @@ def pushes_by_log(
         events: The audit log's pushes, oldest first.
         builds: Vercel's production deployments, any order; their builds push the backend where the build command does.
         mentioned: Finds the one commit that a text names by its sha.
-        known: Finds the commit of a sha.
     """
-    return tuple(_by_event(event, builds, mentioned, known) for event in events)
+    return tuple(_by_event(event, builds, mentioned) for event in events)
 
 
 def pushes_by_builds(
-    builds: Sequence[Deployment], last: AuditEvent | None, mentioned: Find, known: Find
+    builds: Sequence[Deployment], last: AuditEvent | None, mentioned: Find
 ) -> tuple[Push, ...]:
     """Say the same where there is no audit log: each build of production that came to its end has pushed, oldest first.
 
@@ -91,12 +90,11 @@ def pushes_by_builds(
         builds: Vercel's production deployments, whose builds push the backend.
         last: The newest push, which Convex tells on every plan.
         mentioned: Finds the one commit that a text names by its sha.
-        known: Finds the commit of a sha.
     """
     found = [
         Push(
             build.ready_at,
-            known(build.commit_sha) if build.commit_sha else None,
+            mentioned(build.commit_sha) if build.commit_sha else None,
             f"Vercel build {build.id}",
             build.commit_message,
         )
@@ -104,7 +102,7 @@ def pushes_by_builds(
         if build.state == "READY" and build.ready_at is not None
     ]
     if last is not None and not any(_built_at(build, last.at) for build in builds):
-        found.append(_by_event(last, (), mentioned, known))
+        found.append(_by_event(last, (), mentioned))
     return tuple(sorted(found, key=lambda push: push.at))
 
 
@@ -192,7 +190,7 @@ def unpushed_revisions(
     )
 
 
-def _by_event(event: AuditEvent, builds: Sequence[Deployment], mentioned: Find, known: Find) -> Push:
+def _by_event(event: AuditEvent, builds: Sequence[Deployment], mentioned: Find) -> Push:
     named = mentioned(event.message) if event.message else None
     if named is not None:
         return Push(event.at, named, "audit log", event.message, event.actor)
@@ -200,7 +198,7 @@ def _by_event(event: AuditEvent, builds: Sequence[Deployment], mentioned: Find, 
     if len(within) == 1:
         build = next(iter(within.values()))
         known_by = f"audit log; Vercel build {build.id} at that time"
-        return Push(event.at, known(build.commit_sha), known_by, event.message, event.actor)
+        return Push(event.at, mentioned(build.commit_sha), known_by, event.message, event.actor)
     return Push(event.at, None, "audit log", event.message, event.actor)
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "AUTOMATIC_ALIAS",
     "BOT_USER",
     "CANARY",
+    "CANARY_ID",
     "CHANNELS",
     "CHANNEL_ENGINEERING",
     "CHANNEL_INCIDENTS",
@@ -68,9 +69,10 @@ TEAM_SLUG = "derrimut"
 USER_ID = "usr_drill"  # owner of the platform's token
 PROJECT_ID = "prj_drill"
 PROJECT_NAME = "derrimut-platform"
+CANARY_ID = "test_user_id"  # the plan's own, of a user who exists for checks
 CANARY = {
     "path": "users:getUserByClerkId",
-    "args": {"clerkId": "test_user_id"},
+    "args": {"clerkId": CANARY_ID},
     "fields": ["_id", "email"],
 }
 QUERIES = ({"path": "memberships:plans"},)

@@ -24,21 +24,15 @@ from rollback_lib.simulator.convex_app import (
     build_repository,
     prepared,
     seed_documents,
+    variables,
 )
 
 if TYPE_CHECKING:
     from rollback_lib.simulator.convex.backend import Backend
     from rollback_lib.simulator.world import World
 
-__all__ = ["BUILDS", "CROWD", "VARIABLES", "VISITORS", "furnish"]
+__all__ = ["BUILDS", "CROWD", "VISITORS", "furnish"]
 
-# What the app's revisions read; the live one reads the third, those before it the fourth.
-VARIABLES = {
-    "CLERK_JWT_ISSUER_DOMAIN": "https://clerk.derrimut247.drill",
-    "CLERK_WEBHOOK_SECRET": "whsec_of_the_drill",
-    "BOOKING_MAIL_FROM": "bookings@derrimut247.drill",
-    "MAIL_FROM": "hello@derrimut247.drill",
-}
 VISITORS = (
     Visitor(path="users:getUserByClerkId", args=f'{{"clerkId": "{CANARY}"}}', every_s=0.5),
     Visitor(path="memberships:plans", every_s=0.7),
@@ -72,7 +66,7 @@ def furnish(world: World, folder: Path) -> None:
     live_ms = world.issue_ms - round(world.spec.broken.live_before_issue_s * 1000)
     shutil.rmtree(folder, ignore_errors=True)
     history = build_repository(folder, world.began_ms, live_ms)
-    backend.set_variables({**VARIABLES, **spec.variables})
+    backend.set_variables({**variables(world.spec.seed), **spec.variables})
     backend.visitors = spec.visitors or VISITORS
     backend.find_release = _recorded
     backend.commits = {commit.sha: commit.role for commit in history.commits}

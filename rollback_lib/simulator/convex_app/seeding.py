@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeAlias
 
+from rollback_lib.simulator import company
 from rollback_lib.simulator.convex_app.revisions import of_role
 
 __all__ = ["CANARY", "FEWEST", "Documents", "Reminder", "Seeded", "seed_documents"]
 
 Document: TypeAlias = dict[str, Any]
-CANARY = "test_user_id"  # clerkId of the user that the plan asks for
+CANARY = company.CANARY_ID  # clerkId of the user that the plan asks for
 FEWEST = 40  # documents; with fewer a table would be empty
 _DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
 _USERS, _MEMBERSHIPS, _BOOKINGS = 0.30, 0.20, 0.25  # shares; products are few, and orders are the rest
