@@ -31,6 +31,8 @@ EVERYWHERE := --exclude-secrets 'xyz23456789|hjkmnpqrstvwxyz|WXYZ234567' --exclu
 IN_TESTS := --exclude-secrets 2718281828 $(foreach kind,KeywordDetector BasicAuthDetector Base64HighEntropyString HexHighEntropyString,--disable-plugin $(kind))
 
 export PYTHON
+# A run starts three Pythons; where the machine says to keep no byte code, most of their time would go into compiling.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help drill test torture reliability conformance lab lint format lock clean
 

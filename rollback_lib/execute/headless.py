@@ -153,8 +153,6 @@ class _Way:
 
 def _papermill(notebook: Path, parameters: Mapping[str, Any], way: _Way) -> tuple[str, str]:
     """Run it; return the name and text of the error that stopped it, both empty where none did."""
-    # papermill reaches a grammar of URIs, built at import in two seconds, that it never uses.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None is Python's own mark for "not there"
     with _left_out("boto3"):  # for notebooks in buckets, of which there are none: a tenth of a second
         import papermill
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError

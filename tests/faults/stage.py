@@ -132,10 +132,8 @@ class Stage:
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         path = os.pathsep.join([str(INJECT), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        # Where Python may not keep its bytecode, half of a run would be spent on compiling the same again.
-        own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return {
-            **own,
+            **os.environ,
             **self.serving.variables,
             "ROLLBACK_HOME": str(ROOT),
             "PYTHONPATH": path,
