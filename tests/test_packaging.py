@@ -102,7 +102,7 @@ def test_conda_environment_asks_for_the_same_packages_and_versions():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     *conda, pip = environment["dependencies"]
     named = {
-        re.split(r"[>=]", line, maxsplit=1)[0]: line
+        re.split(r"[<>=]", line, maxsplit=1)[0]: line
         for line in (*conda, *pip["pip"])
         if not line.startswith("--")
     }
