@@ -98,6 +98,20 @@ def test_third_rollback_does_not_return_to_what_failed_first(company: Rehearsal)
     assert to_gate(named).deployment.id == a
 
 
+@pytest.mark.parametrize("kept", [0, 5])
+def test_damaged_journal_of_another_run_of_the_incident_is_warned_of(company: Rehearsal, kept: int):
+    """What stood behind the damage may have been tried, too: whoever chooses is told so, once."""
+    first = done_and_left(company)
+    place = first.folder / FILE_NAME
+    lines = place.read_bytes().splitlines(keepends=True)
+    place.write_bytes(b"".join(lines[:kept]) + b"no line\n" + b"".join(lines[kept:]))
+    second = company.open(incident=first.session.incident, deployment=company.role("second"))
+    to_gate(second)
+    warned = [line.data["text"] for line in company.lines(second) if line.event == "warning"]
+    (told,) = [text for text in warned if first.journal.run in text and "damaged" in text]
+    assert "may be offered again" in told
+
+
 def test_runs_against_another_address_do_not_count(company: Rehearsal):
     """Drills of one minute share an incident, not a company: what another world's run did says nothing here."""
     first = done_and_left(company)

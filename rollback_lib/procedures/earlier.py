@@ -2,7 +2,7 @@
 
 - Only runs of the same procedure, in the same environment, count.
 - Within an incident only those against the same place count: drills of one minute share an incident, not a company.
-- A journal that does not hold tells nothing to go by.
+- A journal that does not hold is gone by as far as it holds, and that is said: what came after may have been tried, too.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def what_was_done(session: Session, number: int, run: str) -> Done:
 
 
 def tried_before(session: Session, number: int, place: str) -> dict[str, str]:
-    """Map each target that this incident's other runs have gone back to already to the run that did.
+    """Map each target that this incident's other runs have gone back to already to the run that did; warn of what is unknown.
 
     Args:
         session: Of this run.
@@ -75,18 +75,33 @@ def tried_before(session: Session, number: int, place: str) -> dict[str, str]:
     tried: dict[str, str] = {}
     here = session.resolved.platform.model_dump(mode="json")[place]
     for other in Archive(session.resolved.archive_root).runs():
-        same = (other.incident, other.procedure, other.environment) == (
-            session.incident,
-            number,
-            session.parameters.environment,
-        )
-        if not same or other.broken or other.run == session.journal.run:
+        if other.incident != session.incident or other.run == session.journal.run:
             continue
-        lines = read_journal(other.folder / FILE_NAME).lines
-        done = _last_change(other.run, lines)
-        if done is not None and lines[0].data["parameters"]["platform"].get(place) == here:
+        if other.broken:
+            if other.run.startswith(f"P{number}-"):
+                _warn_of_gap(session, other, other.broken)
+            continue
+        if (other.procedure, other.environment) != (number, session.parameters.environment):
+            continue
+        reading = read_journal(other.folder / FILE_NAME)
+        if reading.lines[0].data["parameters"]["platform"].get(place) != here:
+            continue
+        if reading.defect is not None:
+            _warn_of_gap(
+                session,
+                other,
+                f"it does not hold from line {reading.defect.line} on: {reading.defect.reason}",
+            )
+        done = _last_change(other.run, reading.lines)
+        if done is not None:
             tried[done.target] = other.run
     return tried
+
+
+def _warn_of_gap(session: Session, other: RunFolder, why: str) -> None:
+    session.warn(
+        f"run {other.run} of this incident has a damaged journal ({why}): what it went back to may be offered again; ask who ran it"
+    )
 
 
 def _last_change(run: str, lines: tuple[Line, ...]) -> Done | None:

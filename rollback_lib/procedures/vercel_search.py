@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 from rollback_lib.clock import to_iso
@@ -120,6 +120,11 @@ class Search:
             undo_of=done.run,
         )
 
+    @cached_property
+    def _tried(self) -> dict[str, str]:
+        """Return what this incident's other runs went back to; the archive is read once a kernel."""
+        return tried_before(self.session, 1, "vercel")
+
     @property
     def _skew_s(self) -> float:
         """Return how far Vercel's clock is ahead of ours, as far as it tells."""
@@ -127,9 +132,7 @@ class Search:
 
     def _suspect(self, project: Project, issue_at: datetime) -> Suspect:
         long_live = timedelta(hours=self.session.resolved.policy.suspect_live_long_h)
-        found = find_suspect(
-            self.deployments(), project, issue_at, long_live, tried_before(self.session, 1, "vercel")
-        )
+        found = find_suspect(self.deployments(), project, issue_at, long_live, self._tried)
         if found is None:
             raise BadParameters(
                 f"No production deployment was live at {to_iso(issue_at)}, when the issue began.",
@@ -186,13 +189,12 @@ class Search:
 
     def _not_tried(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """Pass over what this incident's other runs went back to already; whoever wants it again names it."""
-        tried = tried_before(self.session, 1, "vercel")
         for candidate in candidates:
-            run = tried.get(candidate.deployment.id)
+            run = self._tried.get(candidate.deployment.id)
             if run is not None:
                 told = f"{candidate.deployment.id} is passed over: run {run} of this incident went back to it already"
                 self.session.warn(told)
-        return tuple(candidate for candidate in candidates if candidate.deployment.id not in tried)
+        return tuple(candidate for candidate in candidates if candidate.deployment.id not in self._tried)
 
     def _why_not(self, wanted: str, suspect: Suspect, project: Project) -> str:
         known = next((d for d in self.deployments() if d.id == wanted), None)
