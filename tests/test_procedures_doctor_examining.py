@@ -23,6 +23,7 @@ SUBJECTS = (
     "Secrets",
     "Approvals",
     "Vercel",
+    "Convex",
     "Sentry",
     "Slack",
     "App",

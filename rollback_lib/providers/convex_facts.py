@@ -255,6 +255,15 @@ class Called:
         shape = a_mapping(self.value)
         return tuple(name for name in fields if name not in shape)
 
+    def trouble(self, fields: Iterable[str]) -> str:
+        """Say why it is not the answer that a test asks for: one that is not null and has these fields; empty: it is."""
+        if not self.ok:
+            return f"it failed: {self.error[:200]}"
+        if self.value is None:
+            return "null: nobody was found"
+        lacking = self.lacks(fields)
+        return f"an answer without {', '.join(lacking)}" if lacking else ""
+
 
 def function_name(identifier: str) -> str:
     """Name a function as people call it: `users.js:list` is `users:list`, `crons.js:default` is `crons`."""

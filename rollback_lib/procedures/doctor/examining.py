@@ -12,7 +12,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rollback_lib.procedures.doctor import approvers, chat, clocks, hosting, keeping, monitoring, setup, site
+from rollback_lib.procedures.doctor import (
+    approvers,
+    backend,
+    chat,
+    clocks,
+    hosting,
+    keeping,
+    monitoring,
+    setup,
+    site,
+)
 from rollback_lib.procedures.doctor.checks import Check
 from rollback_lib.procedures.doctor.finding import Examined, Finding, finding_of, unknown
 from rollback_lib.procedures.doctor.readings import Circumstances, Readings
@@ -20,7 +30,7 @@ from rollback_lib.procedures.doctor.readings import Circumstances, Readings
 __all__ = ["LIMIT_S", "all_checks", "examine"]
 
 LIMIT_S = 7.0  # so that the whole command, Python's own start included, ends within ten
-_SUBJECTS = (setup, approvers, hosting, monitoring, chat, site, clocks, keeping)
+_SUBJECTS = (setup, approvers, hosting, backend, monitoring, chat, site, clocks, keeping)
 _DOWN = "Look at the network and at the platform's status page, then ask again."
 
 

@@ -30,13 +30,16 @@ from rollback_lib.parameters import (
     read_layer,
 )
 from rollback_lib.parameters.effective import effective_platform, effective_policy
-from rollback_lib.parameters.platform import signers_file
+from rollback_lib.parameters.platform import Convex, signers_file
 from rollback_lib.parameters.secrets import redactor_of
 from rollback_lib.plan import Plan, load_plan
 from rollback_lib.procedures.doctor.finding import NotKnown, Once
 from rollback_lib.providers import Clients, connect
 from rollback_lib.providers.accounts import Account
 from rollback_lib.providers.app import HealthReading, VersionReading
+from rollback_lib.providers.convex import ConvexClient
+from rollback_lib.providers.convex_facts import AuditEvent, DeploymentIdentity
+from rollback_lib.providers.repository import Repository
 from rollback_lib.providers.slack import SlackChannel, SlackIdentity
 from rollback_lib.providers.vercel import Deployment, Project
 from rollback_lib.store import Store, open_store
@@ -82,6 +85,9 @@ class Readings:
         self.project: Once[Project] = Once("Vercel: project", self._project)
         self.vercel_plan: Once[str] = Once("Vercel: plan", self._vercel_plan)
         self.deployments: Once[tuple[Deployment, ...]] = Once("Vercel: candidates", self._deployments)
+        self.backend: Once[DeploymentIdentity] = Once("Convex: deploy key", self._backend)
+        self.repository: Once[Repository] = Once("Convex: app's repository", self._repository)
+        self.last_push: Once[AuditEvent | None] = Once("Convex: last push", self._last_push)
         self.sentry_scopes: Once[frozenset[str] | None] = Once("Sentry: token", self._sentry_scopes)
         self.environments: Once[tuple[str, ...]] = Once("Sentry: project", self._environments)
         self.bot: Once[SlackIdentity] = Once("Slack: token", self._bot)
@@ -103,6 +109,20 @@ class Readings:
     def policy(self) -> Policy:
         """Return how long to wait."""
         return self.places.use()[1]
+
+    @property
+    def convex_settings(self) -> Convex:
+        """Return where the Convex deployment is; only for environments that have one."""
+        found = self.platform.convex
+        assert found is not None
+        return found
+
+    @property
+    def convex(self) -> ConvexClient:
+        """Return the client of the Convex deployment; only for environments that have one."""
+        found = self.clients.use().convex
+        assert found is not None
+        return found
 
     def redact(self, text: str) -> str:
         """Take every known secret, and every telephone number, out of a text."""
@@ -170,6 +190,20 @@ class Readings:
     def _deployments(self) -> tuple[Deployment, ...]:
         self.project.use()
         return tuple(self.clients.use().vercel.deployments(max_pages=1))
+
+    def _backend(self) -> DeploymentIdentity:
+        return self.convex.identity()
+
+    def _repository(self) -> Repository:
+        settings = self.convex_settings
+        folder = self.given.home / Path(settings.repository).expanduser()
+        found = Repository(folder, settings.functions_folder)
+        found.state()  # there is one
+        return found
+
+    def _last_push(self) -> AuditEvent | None:
+        self.backend.use()
+        return self.convex.last_push()
 
     def _sentry_scopes(self) -> frozenset[str] | None:
         self.need("SENTRY_AUTH_TOKEN")
