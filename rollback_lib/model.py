@@ -90,9 +90,13 @@ class Check:
     source: str
     required: bool = True
 
+    @property
+    def mark(self) -> str:
+        """Return the sign that goes before its status."""
+        return {"passed": "✓", "failed": "✗", "unknown": "?", "skipped": "-"}[self.status]
+
     def __repr__(self) -> str:
-        mark = {"passed": "✓", "failed": "✗", "unknown": "?", "skipped": "-"}[self.status]
-        return f"{mark} {self.id} {self.title}: {self.status} (seen {self.seen}; wanted {self.wanted}; {self.source})"
+        return f"{self.mark} {self.id} {self.title}: {self.status} (seen {self.seen}; wanted {self.wanted}; {self.source})"
 
 
 @dataclass(frozen=True)

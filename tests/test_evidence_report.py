@@ -193,6 +193,39 @@ def test_failed_step_and_message_say_why(story: Story) -> None:
     assert "channel_not_found" in text
 
 
+def test_dry_run_and_ticks_are_told_as_they_were_last(story: Story) -> None:
+    """What was found before the gate, and who had builds stopped and looked; without any there is no such heading."""
+    assert "Before the gate" not in page_of(story).text
+    story.write("rehearsed", "P2.S3", told=["found in the first"])
+    story.write("rehearsed", "P2.S3", told=["Convex would take it", "functions that go away: users:list"])
+    story.write("freeze", frozen=False, mode="interactive")
+    story.write("review", "P1.S3", reviewed=True, by="Ana Operator")
+    text = page_of(story).text
+    assert re.search("Dry run [0-9:]+ Convex would take it functions that go away: users:list", text)
+    assert "found in the first" not in text
+    assert re.search("Builds [0-9:]+ NOT stopped", text)
+    assert re.search("Preview [0-9:]+ was the right version, said Ana Operator", text)
+    story.write("freeze", frozen=True, by="Ana Operator")
+    assert re.search("Builds [0-9:]+ were stopped, said Ana Operator", page_of(story).text)
+
+
+@pytest.mark.parametrize(
+    ("method", "shown"),
+    [
+        ("CLI", "convex deploy --message 'rollback to a1 (run P2-1)'"),
+        ("POST", "convex deploy --message rollback%20to%20a1%20(run%20P2-1)"),
+    ],
+)
+def test_command_line_is_shown_as_a_shell_takes_it(story: Story, method: str, shown: str) -> None:
+    """Nobody reads %20; an address of the web stays as it was sent."""
+    story.write("effect.intent", "P2.S4", name="push a1")
+    path = "convex deploy --message rollback%20to%20a1%20(run%20P2-1)"
+    story.write(
+        "effect.sending", "P2.S4", name="push a1", service="convex", method=method, path=path, attempt=1
+    )
+    assert f"convex {method} {shown}" in page_of(story).text
+
+
 def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path) -> None:
     """Markup in any text of a run is shown as text: no script, no picture, no template, no address but http."""
     story = Story(tmp_path / RUN).opened(
@@ -235,6 +268,8 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path) -> None:
     story.write(
         "check", id=HOSTILE, title=HOSTILE, status=HOSTILE, seen=HOSTILE, wanted=HOSTILE, source=HOSTILE
     )
+    story.write("rehearsed", "P2.S3", told=[HOSTILE])
+    story.write("freeze", frozen=True, by=HOSTILE)
     story.write("warning", text=HOSTILE)
     story.write("prepare.intent", name=HOSTILE, text=HOSTILE)
     story.write(

@@ -80,6 +80,11 @@ def test_bad_commit_is_rolled_back_and_proven(monkeypatch, tmp_path):
             "calls functions that the commit does not have: bookings:listByTrainer" in text
             for text in rehearsal.warnings
         )
+        assert rehearsal.reads is not None
+        assert set(rehearsal.reads) <= set(serving.world.convex.variables)
+        shown = f"{chosen!r}{chosen._repr_html_()}{rehearsal!r}{rehearsal._repr_html_()}"
+        secrets = [serving.secrets["CONVEX_DEPLOY_KEY"], *serving.world.convex.variables.values()]
+        assert [secret for secret in secrets if secret in shown] == []
         assert "NOT stopped" in repr(rollback.freeze())
         rollback.gate("P2.G1", chosen)
         pushed = rollback.roll_back(chosen)

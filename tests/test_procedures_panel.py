@@ -369,6 +369,20 @@ def test_without_ipython_the_panel_does_not_fail(
 # The review
 
 
+def test_what_warns_stands_first_and_is_no_part_of_what_stays(journal: Journal) -> None:
+    """The plan's warning comes before the effect, the effect's own warnings after it, each with its sign."""
+    effect = {"to": "a1b2", "warning 1": "the frontend calls what goes away\u202e"}
+    gate = Gate(make_ask(effect=effect), FREE, journal, Tenure())
+    lines = gate_text(gate, ("phones: rollback status", "⚠ WARNING: it rolls back the schema")).lines
+    assert lines[:4] == (
+        "⚠ WARNING: it rolls back the schema",
+        "to: a1b2",
+        "⚠ warning 1: the frontend calls what goes away⟨U+202E⟩",
+        "phones: rollback status",
+    )
+    assert sum("WARNING" in line for line in lines) == 1
+
+
 def reviewed(tick: Callable[[], None]) -> Cell:
     """Run the review's cell."""
     with capture_output() as captured:

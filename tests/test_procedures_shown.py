@@ -6,10 +6,22 @@ import re
 from html import unescape
 
 import pytest
+from conftest import FakeClock
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from rollback_lib.procedures.shown import _BADGE, LONGEST, Listing, Notice, Tone, show
+from rollback_lib.model import Check, CheckStatus
+from rollback_lib.procedures.shown import (
+    _BADGE,
+    LONGEST,
+    Listing,
+    Notice,
+    Progress,
+    Tone,
+    checks_listing,
+    show,
+    some,
+)
 
 EVIL = "<script>alert('x')</script> & \"co\""
 
@@ -150,4 +162,77 @@ def test_showing_puts_a_thing_into_the_running_cell() -> None:
 def test_outside_a_notebook_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """A library that is imported prints nothing."""
     show(Notice("⚠ look here"))
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        Listing("All", ("id",), (("dpl_1",),), f"Live now: x\n⚠ a tab: {EVIL}"),
+        Notice("All", ("live: x", f"⚠ a tab: {EVIL}")),
+        Notice("Gate: CLOSED", ("live: x", f"⚠ a tab: {EVIL}"), "stop", loud=("missing",)),
+        Notice("Gate: OPEN", ("live: x", f"⚠ a tab: {EVIL}"), "go"),
+    ],
+    ids=["listing", "notice", "closed", "open"],
+)
+def test_a_line_that_warns_stands_out_wherever_it_stands(shown: Listing | Notice) -> None:
+    """On amber, also below an open gate; the line before it does not, and nothing in it is markup."""
+    before, warning = shown._repr_html_().split("<div")[-2:]
+    assert "⚠ a tab: &lt;script&gt;" in re.sub("</?b>", "", warning)
+    assert "rgba(237,160,0" in warning
+    assert "rgba" not in before
+    assert f"⚠ a tab: {EVIL}" in repr(shown)
+
+
+def test_checks_that_have_not_passed_stand_out_with_a_sign_of_their_own() -> None:
+    """No data is not read over: sign, word and weight differ from what passed."""
+    kinds = (CheckStatus.PASSED, CheckStatus.UNKNOWN, CheckStatus.FAILED, CheckStatus.SKIPPED)
+    shown = checks_listing(
+        "After", (Check(f"P2.C{n}", "Works", kind, "a", "b", "Convex") for n, kind in enumerate(kinds))
+    )
+    assert [row[2] for row in shown.rows] == ["✓ passed", "? unknown", "✗ failed", "- skipped"]
+    assert shown.bold == (1, 2, 3)
+    assert shown.rows[0] == ("P2.C0", "Works", "✓ passed", "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [((), ""), (("a", "b"), "a, b"), (("a", "b", "c"), "a, b and 1 more")],
+    ids=["none", "as many as fit", "more"],
+)
+def test_names_in_a_line_are_cut_with_their_number(names: tuple[str, ...], told: str) -> None:
+    """None is lost without a word."""
+    assert some(names, 2) == told
+
+
+def test_progress_is_one_output_that_is_replaced(clock: FakeClock) -> None:
+    """Each stage has its time; what is said of a stage goes when the next one begins, and nothing piles up."""
+    InteractiveShell.instance()
+    try:
+        with capture_output() as cell:
+            progress = Progress("Dry run", clock)
+            progress.stage("lays out the commit")
+            progress.note(f"  {EVIL} ")
+            clock.sleep(61)
+            progress.stage("asks Convex")
+            progress.note(" ")
+    finally:
+        InteractiveShell.clear_instance()
+    assert len({output.transient["display_id"] for output in cell.outputs}) == 1
+    assert "<script" not in "".join(output.data["text/html"] for output in cell.outputs)
+    texts = [output.data["text/plain"].splitlines() for output in cell.outputs]
+    assert texts[1][-1].strip() == EVIL
+    began, later = (line.partition(" UTC ") for line in texts[-1][1:])
+    assert (began[2], later[2]) == ("lays out the commit", "asks Convex")
+    assert began[0] < later[0]
+    assert texts[-1][0] == "Dry run"
+
+
+def test_progress_outside_a_notebook_goes_nowhere(
+    capsys: pytest.CaptureFixture[str], clock: FakeClock
+) -> None:
+    """A step that is run by a program prints nothing."""
+    progress = Progress("Dry run", clock)
+    progress.stage("asks Convex")
+    progress.note("Uploading")
     assert capsys.readouterr() == ("", "")

@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from rollback_lib.errors import JournalError
 from rollback_lib.evidence.account import Account, StepTaken, account_of
 from rollback_lib.evidence.changes import Change
 from rollback_lib.evidence.files import RECORD_NAME, REPORT_NAME, write_whole
+from rollback_lib.evidence.preparations import preparations_of
 from rollback_lib.evidence.verification import read_record
 from rollback_lib.journal import FILE_NAME, Reading, read_journal
 from rollback_lib.model import Outcome
@@ -119,6 +122,7 @@ def report_text(reading: Reading) -> str:
         ending=account.outcome,
         banner=banner_of(account),
         bars=bars_of(account, reading.lines[-1].at),
+        preparations=preparations_of(reading.lines),
         head=reading.head,
         lines=len(reading.lines),
         defect=reading.defect,
@@ -207,6 +211,11 @@ def _ended(change: Change) -> str:
     return change.end
 
 
+def _request(path: str, method: str) -> str:
+    """Show what was sent; a command line as a shell takes it, for it is kept with each argument quoted for addresses."""
+    return shlex.join(map(unquote, path.split(" "))) if method == "CLI" else path
+
+
 def _words(text: str) -> str:
     return text.replace("_", " ")
 
@@ -223,5 +232,6 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "words": _words,
     "ended": _ended,
     "is_link": _is_link,
+    "request": _request,
     "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
 }

@@ -17,9 +17,10 @@ from rollback_lib.consent.gates import Ask, Gate
 from rollback_lib.errors import GateClosed, NotApplied, OutcomeUnknown, PlanViolation
 from rollback_lib.model import GateId, Pass, digest_of
 from rollback_lib.procedures.convex_rehearse import Rehearsing
-from rollback_lib.procedures.convex_shown import Chosen, Rehearsal
+from rollback_lib.procedures.convex_shown import Chosen, Rehearsal, push_text
 from rollback_lib.procedures.effects import Effect, Observation, Seen
 from rollback_lib.procedures.session import Session
+from rollback_lib.procedures.shown import Progress
 from rollback_lib.procedures.vercel_facts import skew_of
 from rollback_lib.providers.convex_cli import Telling, cli_path, push_arguments
 
@@ -57,12 +58,11 @@ class PushAgain:
         effect = {
             "what": f"convex deploy (version {rehearsal.version}) of an earlier commit",
             "deployment": f"{settings.deployment} ({settings.url})",
-            "from": repr(chosen.live) if chosen.live else "not known",
-            "to": f"{commit.sha} {commit.subject}, by {commit.author}",
+            "from": push_text(chosen.live) if chosen.live else "not known",
+            "to": f"{commit.short} {commit.subject}, by {commit.author} ({commit.sha})",
             "dry run": f"Convex would take it, at {rehearsal.at:%H:%M:%S} UTC",
-            "what differs": "; ".join(rehearsal.difference.lines())
-            if rehearsal.difference
-            else "could not be read",
+            **rehearsal.differs(),
+            **{f"warning {number}": text for number, text in enumerate(rehearsal.warnings, start=1)},
             "why": self.session.parameters.reason,
             "incident": self.session.incident,
             "run": self.session.journal.run,
@@ -73,7 +73,7 @@ class PushAgain:
             environment=self.session.parameters.environment,
             effect=effect,
             state=dict(state),
-            will_not_undo=self._will_not_undo(chosen, rehearsal),
+            will_not_undo=self._will_not_undo(chosen),
             typed_wanted=settings.deployment,
             requests=(f"CLI {self._path(chosen)}",),
         )
@@ -188,11 +188,15 @@ class PushAgain:
 
     def _send(self, chosen: Chosen, permit: Pass) -> None:
         rehearsing = self.rehearsing
+        progress = Progress(f"Push of {chosen.revision.commit.short}", self.session.clock)
+        progress.stage("lays out the commit as it was rehearsed")
         checkout = rehearsing.checkout(chosen.sha)
-        telling = Telling(self.session.journal.folder / _OUTPUT, keep=self._keep)
+        progress.stage("convex deploy; do not interrupt")
+        telling = Telling(self.session.journal.folder / _OUTPUT, progress.note, self._keep)
         done = rehearsing.cli.deploy(
             checkout, self._message(chosen), permit, telling, project=rehearsing.project
         )
+        self.session.journal.append("note", data={"text": f"what the command line said: {_OUTPUT}"})
         if done.kind in ("refused", "failed"):
             raise NotApplied(
                 f"The push of {chosen.revision.commit.short} was not carried out: {done.ending}",
@@ -216,13 +220,12 @@ class PushAgain:
     def _path(self, chosen: Chosen) -> str:
         return cli_path(push_arguments(self._message(chosen)))
 
-    def _will_not_undo(self, chosen: Chosen, rehearsal: Rehearsal) -> tuple[str, ...]:
+    def _will_not_undo(self, chosen: Chosen) -> tuple[str, ...]:
         lines = [
             "data in the database: documents stay as they are now, whatever the bad code wrote",
             "environment variables of the deployment",
             "the frontend: it stays as it is and calls the older functions",
             "the next build or CI job of the branch: it pushes the bad code again unless it is stopped",
-            *rehearsal.warnings,
         ]
         unknown = chosen.live is None or chosen.live.commit is None
         if unknown:

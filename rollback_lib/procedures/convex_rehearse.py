@@ -22,6 +22,7 @@ from rollback_lib.node import cache_folder, installed
 from rollback_lib.procedures.convex_search import BackendSearch
 from rollback_lib.procedures.convex_shown import Chosen, Difference, Rehearsal, difference
 from rollback_lib.procedures.session import Session
+from rollback_lib.procedures.shown import Progress
 from rollback_lib.providers.checkout import Checkout
 from rollback_lib.providers.convex_cli import CliRun, ConvexCli, Telling
 from rollback_lib.providers.convex_key import KEY_NAME, Credential
@@ -90,15 +91,25 @@ class Rehearsing:
             LeaseHeld: Another push of this machine is under way.
             Unreachable: The packages cannot be had, or the command line did not come to an answer.
         """
+        progress = Progress(f"Dry run of {chosen.revision.commit.short}", self.session.clock)
         self.search.convex.variables()  # taught to the redactor before any output is kept
+        progress.stage(
+            "checks the commit out, with its packages; on this machine's first time that takes minutes"
+        )
         checkout = self.checkout(chosen.sha)
+        progress.stage("makes its code as it would be pushed")
         bundle = self.cli.bundle(checkout, self.project)
         began = self.session.clock.now()
-        done = self._dry_run(checkout)
+        progress.stage("asks Convex: convex deploy --dry-run")
+        done = self._dry_run(checkout, progress)
         if done.kind != "done":
+            progress.note("it would refuse it, for the reason below; nothing was changed")
             raise self._refused(chosen, done)
+        progress.stage("compares it with what is live")
         analysis = done.analysis
         differs = self._difference(analysis)
+        reads = self.search.repository.variables(chosen.sha)
+        unset = tuple(sorted(set(reads) - set(self.search.convex.variables())))
         found = Rehearsal(
             sha=chosen.sha,
             at=began,
@@ -108,12 +119,15 @@ class Rehearsing:
             functions=analysis.functions if analysis else None,
             schema=analysis.schema if analysis else None,
             difference=differs,
-            warnings=(*self._surroundings(chosen.sha, differs), *self._waiting(analysis)),
+            warnings=(*self._surroundings(unset, differs), *self._waiting(analysis)),
             output=_DRY_RUN,
+            reads=reads,
+            unset=unset,
         )
-        for text in found.warnings:
-            self.session.warn(text)
-        data = {"sha": chosen.sha, "rehearsal": _ADAPTER.dump_python(found, mode="json")}
+        for text in found.warnings:  # shown with what is returned
+            self.session.journal.append("warning", data={"text": text})
+        told, dumped = list(found.told()), _ADAPTER.dump_python(found, mode="json")
+        data = {"sha": chosen.sha, "rehearsal": dumped, "told": told}
         self.session.journal.append("rehearsed", step="P2.S3", data=data)
         return found
 
@@ -154,14 +168,14 @@ class Rehearsing:
     def _own_folder(self, kind: str) -> Path:
         return own_folder(kind, self.session.parameters.environment, self.search.repository.folder)
 
-    def _dry_run(self, checkout: Checkout) -> CliRun:
+    def _dry_run(self, checkout: Checkout, progress: Progress) -> CliRun:
         intent = Intent(
             self.session.journal,
             f"dry run of {checkout.sha}",
             "P2.S3",
             {"deployment": self.search.settings.deployment, "commit": checkout.sha},
         )
-        telling = Telling(self._file(_DRY_RUN))
+        telling = Telling(self._file(_DRY_RUN), progress.note)
         try:
             done = self.cli.dry_run(checkout, intent, telling, project=self.project)
         except RollbackError as exc:
@@ -197,13 +211,12 @@ class Rehearsing:
             schemas = None, None
         return difference(convex.functions(), analysis.functions, schemas, (crons, analysis.crons))
 
-    def _surroundings(self, sha: str, differs: Difference | None) -> tuple[str, ...]:
+    def _surroundings(self, unset: tuple[str, ...], differs: Difference | None) -> tuple[str, ...]:
         """Say what the older code misses around it: its variables, and what the live frontend calls."""
         told = []
-        unset = set(self.search.repository.variables(sha)) - set(self.search.convex.variables())
         if unset:
             told.append(
-                f"the commit reads environment variables that are not set: {', '.join(sorted(unset))}; what reads them fails"
+                f"the commit reads environment variables that are not set: {', '.join(unset)}; what reads them fails"
             )
         if differs is not None and differs.removed:
             told += self._frontend(differs.removed)

@@ -23,9 +23,9 @@ from rollback_lib.procedures.base import Procedure, step
 from rollback_lib.procedures.convex_push import PushAgain
 from rollback_lib.procedures.convex_rehearse import Rehearsing
 from rollback_lib.procedures.convex_search import BackendSearch
-from rollback_lib.procedures.convex_shown import PUSH_ROW, Chosen, Pushed, Rehearsal, push_row
+from rollback_lib.procedures.convex_shown import Chosen, Pushed, Rehearsal
 from rollback_lib.procedures.convex_watch import BackendWatch
-from rollback_lib.procedures.shown import Listing, Notice
+from rollback_lib.procedures.shown import WARNS, Listing, Notice, checks_listing
 
 __all__ = ["ConvexParameters", "ConvexRollback"]
 
@@ -87,10 +87,7 @@ class ConvexRollback(Procedure):
 
         Plan: Procedure 2, step 2.
         """
-        pushes = self._search.pushes
-        rows = tuple(push_row(push) for push in reversed(pushes.pushes))
-        note = "\n".join([f"from: {pushes.source}", *pushes.notes])
-        return Listing("Pushes of the backend, newest first", PUSH_ROW, rows, note)
+        return self._search.pushes.listing()
 
     @step("P2.S3")
     def identify_stable_deployment(self) -> Chosen:
@@ -126,8 +123,10 @@ class ConvexRollback(Procedure):
             self.stopped_at("P2.S3", exc)
             raise
 
-    def freeze(self) -> Notice:
+    def freeze(self) -> Notice | None:
         """Ask a person to have builds of the branch stopped; headless it is recorded as not done.
+
+        Returns nothing where a box is shown: that one says how it stands, also once it is ticked.
 
         Plan: Procedure 2; a build or CI job pushes the branch's code, which is the bad one.
         """
@@ -139,16 +138,19 @@ class ConvexRollback(Procedure):
 
             asked = Asked(
                 Notice(
-                    f"Builds of {branch} are not stopped",
+                    f"Builds of {branch} are NOT stopped: the next one pushes the bad code again",
                     (
-                        f"Have CI and Vercel builds of {branch} stopped until a fix is merged: the next one pushes the bad code again.",
+                        "Vercel: Settings, Git, Ignored Build Step: the command exit 0",
+                        "CI: switch off the workflow that deploys; cancel what runs or waits already",
+                        "Until a fix is merged. This changes nothing by itself; the tick is kept in the record.",
                     ),
                 ),
                 f"Builds of {branch} are stopped",
-                Notice(f"Builds of {branch} are stopped, as ticked"),
-                "NOT recorded",
+                Notice(f"Builds of {branch} are stopped, as {self.session.operator.name} ticked"),
+                "NOT recorded as stopped",
             )
             tick_box(asked, self._tick_freeze)
+            return None
         return Notice(f"Builds of {branch}: {self._freezing()}")
 
     @property
@@ -187,8 +189,10 @@ class ConvexRollback(Procedure):
         if earlier is not None:
             return Notice(f"Gate P2.G1 was passed earlier in this run: {earlier.detail}.")
         phones = f"phones of the approvers: rollback status --phones -e {self.session.parameters.environment}"
-        warnings = self.session.plan.procedure(self.number).warnings
-        return self.keeper.put(self._push.ask(chosen), (*warnings, phones))
+        warning = ". ".join(self.session.plan.procedure(self.number).warnings)
+        builds = f"builds of {self._search.settings.branch}: {self._freezing()}"
+        told = (f"{warning}: the dry run did", builds if self._frozen else f"{WARNS} {builds}", phones)
+        return self.keeper.put(self._push.ask(chosen), told)
 
     @step("P2.S4")
     def roll_back(self, chosen: Chosen) -> Pushed:
@@ -215,7 +219,7 @@ class ConvexRollback(Procedure):
         return Pushed(source, chosen.sha, datetime.fromisoformat(first.at), found.seen.value, found.detail)
 
     @step("P2.S5")
-    def wait(self, chosen: Chosen, pushed: Pushed) -> Check:
+    def wait(self, chosen: Chosen, pushed: Pushed) -> Listing:
         """Wait until the push is over and the commit's code is proven to be live.
 
         Raises:
@@ -233,7 +237,7 @@ class ConvexRollback(Procedure):
                 "What was live before, or somebody else's push, is live.",
                 "Ask in the incidents channel who pushed. Then begin a new run (new_run = True), which looks again.",
             )
-        return check
+        return checks_listing("The push is over", [check])
 
     @step("P2.S6")
     def verify_functions(self, chosen: Chosen, pushed: Pushed) -> Listing:
@@ -274,8 +278,7 @@ class ConvexRollback(Procedure):
                 self.state_and_undo()[0],
                 "Run this cell again to look once more. If it stays so, this commit is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older commit, or triage again.",
             )
-        rows = tuple((c.id, c.title, c.status.value, c.seen, c.wanted) for c in checks)
-        return Listing(title, ("check", "what", "status", "seen", "wanted"), rows)
+        return checks_listing(title, checks)
 
     def _live_since(self, pushed: Pushed) -> datetime:
         """Return when the commit was seen to be live, or when it was sent: calls before that say nothing of it."""
@@ -311,7 +314,9 @@ class ConvexRollback(Procedure):
             )
 
     def _recorded(self) -> Chosen:
-        return self.identify_stable_deployment()
+        """Return what step 3 found and wrote down; look for it where it has not."""
+        found: Chosen | None = self.recorded("P2.S3", type(self).identify_stable_deployment)
+        return found if found is not None else self.identify_stable_deployment()
 
     # -- opening and closing
 

@@ -175,7 +175,8 @@ class BackendSearch:
             issue_at=done.at,
             issue_from=f"when run {done.run} pushed",
             changes=self.repository.changes(target.sha, left.sha),
-            notes=(f"undoes run {done.run}",),
+            notes=(),
+            undo_of=done.run,
         )
 
     def _log(self, since: datetime) -> Audit | NotAvailable:

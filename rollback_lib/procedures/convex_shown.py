@@ -8,13 +8,16 @@ from typing import Literal
 
 from rollback_lib.model import digest_of
 from rollback_lib.procedures.revisions import Push, Revision
+from rollback_lib.procedures.shown import WARNS, Listing, Notice, some
 from rollback_lib.providers.convex_facts import Cron, Function, Module, Schema
 from rollback_lib.providers.repository import Change
 
-__all__ = ["PUSH_ROW", "Chosen", "Difference", "Pushed", "Pushes", "Rehearsal", "difference", "push_row"]
+__all__ = ["Chosen", "Difference", "Pushed", "Pushes", "Rehearsal", "difference", "push_text"]
 
-PUSH_ROW = ("pushed (UTC)", "commit", "author", "message", "known by")
-SHOWN = 12  # lines of one kind
+PUSH_ROW = ("now", "pushed (UTC)", "commit", "author", "message", "known by")
+COMMIT_ROW = ("", "commit", "live from (UTC)", "author", "message")
+FITTING = 5  # pushes that are taken back: as many as fit a cell
+MESSAGE = 50  # characters
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,16 @@ class Pushes:
     pushes: tuple[Push, ...]
     source: str
     notes: tuple[str, ...]
+
+    def listing(self) -> Listing:
+        """Return them as a table, newest first; the last one is what is live."""
+        rows = tuple(
+            ("LIVE" if push is self.pushes[-1] else "", f"{push.at:%Y-%m-%d %H:%M:%S}", *_commit_cells(push))
+            for push in reversed(self.pushes)
+        )
+        live = f"Live now: {push_text(self.pushes[-1])}" if self.pushes else "Live now: not known"
+        note = "\n".join([live, f"From: {self.source}", *(f"{WARNS} {note}" for note in self.notes)])
+        return Listing("Pushes of the backend, newest first", PUSH_ROW, rows, note, bold=(0,) if rows else ())
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,7 @@ class Chosen:
     issue_from: str
     changes: tuple[Change, ...]  # of the functions' folder, from what is live to the commit
     notes: tuple[str, ...]
+    undo_of: str = ""  # the run whose push is undone; empty: this is a rollback
 
     @property
     def sha(self) -> str:
@@ -44,20 +58,51 @@ class Chosen:
         return self.revision.commit.sha
 
     def __repr__(self) -> str:
-        commit = self.revision.commit
-        files = [f"  {change.what:8}{change.path}{_lines(change)}" for change in self.changes]
-        return "\n".join(
-            [
-                f"Last stable commit: {commit.short}  {commit.subject}",
-                f"  by {commit.author}, {commit.committed_at:%Y-%m-%d %H:%M} UTC; {_lived(self.revision)}",
-                f"Suspect: {self.suspect!r}" if self.suspect else "Suspect: not known",
-                f"Live now: {self.live!r}" if self.live else "Live now: not known",
-                f"Issue began {self.issue_at:%Y-%m-%d %H:%M:%S} UTC ({self.issue_from})",
-                f"Takes back {len(self.revision.undone)} push(es); {len(self.changes)} backend file(s) differ",
-                *_cut(files),
-                *(f"  note: {note}" for note in self.notes),
-            ]
+        return "\n".join(map(repr, self._listings()))
+
+    def _repr_html_(self) -> str:
+        return "".join(listing._repr_html_() for listing in self._listings())
+
+    def _listings(self) -> tuple[Listing, ...]:
+        """Return what it shows: the commits that matter, and the files that differ."""
+        commit, undone = self.revision.commit, self.revision.undone
+        others = [push for push in undone if self.suspect is None or push.at != self.suspect.at]
+        left = len(others) - FITTING
+        rows = (
+            self._target_row(),
+            *([self._row("undone" if self.undo_of else "suspect", self.suspect)] if self.suspect else []),
+            *(self._row("taken back too", push) for push in others[:FITTING]),
         )
+        what = f"Undoes run {self.undo_of}, back to" if self.undo_of else "Last stable commit"
+        lines = (
+            f"Goes back to: {commit.sha}, of {commit.committed_at:%Y-%m-%d %H:%M} UTC; {_lived(self.revision)}",
+            *(["Suspect: not known"] if self.suspect is None else []),
+            f"Live now: {push_text(self.live) if self.live else 'not known'}",
+            f"Issue began: {self.issue_at:%Y-%m-%d %H:%M:%S} UTC ({self.issue_from})",
+            f"Takes back: {f'{len(undone)} push(es)' if undone else 'not known'}"
+            + (f", of which {left} are not shown" if left > 0 else ""),
+            *(f"{WARNS} {note}" for note in self.notes),
+        )
+        top = Listing(
+            f"{what}: {commit.short} {commit.subject}", COMMIT_ROW, rows, "\n".join(lines), bold=(0,)
+        )
+        return (top, self._files()) if self.changes else (top,)
+
+    def _files(self) -> Listing:
+        rows = tuple((change.what, change.path, _lines(change)) for change in self.changes)
+        return Listing(
+            f"Files of the backend that differ from what is live: {len(rows)}", ("", "file", "lines"), rows
+        )
+
+    def _target_row(self) -> tuple[str, ...]:
+        commit, since = self.revision.commit, self.revision.live_from
+        lived = f"{since:%Y-%m-%d %H:%M:%S}" if since is not None else "not known"
+        return "goes back to", commit.short, lived, commit.author, commit.subject[:MESSAGE]
+
+    def _row(self, role: str, push: Push) -> tuple[str, ...]:
+        told = f"{role}, live now" if push == self.live else role
+        commit, author, message, _ = _commit_cells(push)
+        return told, commit, f"{push.at:%Y-%m-%d %H:%M:%S}", author, message
 
 
 @dataclass(frozen=True)
@@ -70,18 +115,16 @@ class Difference:
     tables: tuple[str, ...]  # with what happens to each
     crons: tuple[str, ...]
 
-    def lines(self) -> list[str]:
-        """Say it, a kind a line."""
-        told = (
+    def told(self) -> dict[str, str]:
+        """Say it, a kind a line; empty where nothing differs by name or shape."""
+        kinds = (
             ("functions that come back", self.added),
-            ("functions that go", self.removed),
+            ("functions that go away", self.removed),
             ("functions that change", self.changed),
-            ("tables", self.tables),
+            ("schema", self.tables),
             ("crons", self.crons),
         )
-        return [f"{what}: {', '.join(names)}" for what, names in told if names] or [
-            "no function, table or cron differs by name or shape"
-        ]
+        return {what: some(names) for what, names in kinds if names}
 
 
 @dataclass(frozen=True)
@@ -98,6 +141,8 @@ class Rehearsal:
     difference: Difference | None
     warnings: tuple[str, ...]
     output: str  # file of the record
+    reads: tuple[str, ...] | None = None  # environment variables, by name; None: an old run did not say
+    unset: tuple[str, ...] = ()  # those of them that are not set
 
     @property
     def digest(self) -> str:
@@ -105,18 +150,47 @@ class Rehearsal:
         return digest_of([vars(module) for module in self.modules])
 
     def __repr__(self) -> str:
-        return "\n".join(
-            [
-                f"Dry run of {self.sha[:12]}: Convex would take it ({self.seconds:.0f} s, convex {self.version}); nothing was changed",
-                *_cut(
-                    [f"  {line}" for line in self.difference.lines()]
-                    if self.difference
-                    else ["  what differs from what is live could not be read"]
-                ),
-                *(f"  warning: {text}" for text in self.warnings),
-                f"  output: {self.output}",
-            ]
+        return repr(self._listing())
+
+    def _repr_html_(self) -> str:
+        return self._listing()._repr_html_()
+
+    def differs(self) -> dict[str, str]:
+        """Say what changes for callers, a kind a line."""
+        if self.difference is None:
+            return {"what differs": "could not be read"}
+        return self.difference.told() or {"what differs": "no function, table or cron, by name or shape"}
+
+    def variables(self) -> str:
+        """Say of the environment variables that the commit reads whether they are set; never their values."""
+        if not self.reads:
+            return "none" if self.reads is not None else "not looked at"
+        return f"NOT set: {some(self.unset)}" if self.unset else f"all set: {some(self.reads)}"
+
+    def told(self) -> tuple[str, ...]:
+        """Say it in lines for who reads the record; the warnings are on record by themselves."""
+        listing = self._listing()
+        rows = (f"{what}: {which}" for what, which in listing.rows)
+        return (
+            listing.title,
+            *rows,
+            *(line for line in listing.note.splitlines() if not line.startswith(WARNS)),
         )
+
+    def _schema(self) -> str:
+        if self.schema is None:
+            return "it has no schema, as far as Convex said"
+        return "its schema fits every document" if self.schema.validated else "its schema is not enforced"
+
+    def _listing(self) -> Listing:
+        rows = (*self.differs().items(), ("environment variables it reads", self.variables()))
+        lines = (
+            *(f"{WARNS} {text}" for text in self.warnings),
+            f"Asked: {self.at:%H:%M:%S} UTC, {self.seconds:.0f} s, with convex {self.version}; {self._schema()}",
+            f"Output: {self.output}, in the record",
+        )
+        title = f"Dry run of {self.sha[:12]}: Convex would take it; nothing was changed"
+        return Listing(title, ("once it is live", ""), rows, "\n".join(lines))
 
 
 @dataclass(frozen=True)
@@ -130,7 +204,22 @@ class Pushed:
     detail: str
 
     def __repr__(self) -> str:
-        return f"Backend: {self.source[:12] or 'unknown'} → {self.target[:12]}: {self.seen} ({self.detail})"
+        return repr(self._notice())
+
+    def _repr_html_(self) -> str:
+        return self._notice()._repr_html_()
+
+    def _notice(self) -> Notice:
+        """Say no more than is known: accepted is not live."""
+        word = {"happened": "LIVE", "running": "ACCEPTED"}.get(self.seen, self.seen.upper())
+        lines = (
+            f"in place of: {self.source[:12] or 'a commit that nobody knows'}",
+            f"sent: {self.sent_at:%H:%M:%S} UTC",
+            f"seen: {self.detail}",
+            "next: run the next cell; it proves what is live",
+        )
+        taken = self.seen in ("happened", "running")
+        return Notice(f"Push of {self.target[:12]}: {word}", lines, "go" if taken else "stop")
 
 
 def difference(
@@ -167,14 +256,19 @@ def difference(
     )
 
 
-def push_row(push: Push) -> tuple[str, ...]:
-    """Return a push as a row under `PUSH_ROW`."""
+def push_text(push: Push) -> str:
+    """Write a push in a line: which commit, since when, and who says so."""
+    what = f"{push.commit.short} {push.commit.subject}" if push.commit else "a commit that nobody knows"
+    return f"{what}, live since {push.at:%Y-%m-%d %H:%M:%S} UTC ({push.known_by})"
+
+
+def _commit_cells(push: Push) -> tuple[str, str, str, str]:
+    """Return a push's commit, author, message and who says so."""
     commit = push.commit
     return (
-        f"{push.at:%Y-%m-%d %H:%M:%S}",
         commit.short if commit else "nobody knows",
         commit.author if commit else push.by or "-",
-        (commit.subject if commit else push.told or "-")[:50],
+        (commit.subject if commit else push.told or "-")[:MESSAGE],
         push.known_by,
     )
 
@@ -192,9 +286,4 @@ def _lived(revision: Revision) -> str:
 
 
 def _lines(change: Change) -> str:
-    return f"  +{change.added} -{change.removed}" if change.added is not None else ""
-
-
-def _cut(lines: list[str]) -> list[str]:
-    more = len(lines) - SHOWN
-    return lines if more <= 0 else [*lines[:SHOWN], f"  ... and {more} more"]
+    return f"+{change.added} -{change.removed}" if change.added is not None else ""

@@ -17,6 +17,7 @@ from rollback_lib.procedures.convex_push import PushAgain
 from rollback_lib.procedures.convex_shown import Chosen, Pushed, Rehearsal
 from rollback_lib.procedures.effects import Observation, Seen, pauses
 from rollback_lib.procedures.session import Session
+from rollback_lib.procedures.shown import Progress
 from rollback_lib.providers.convex import ConvexClient
 from rollback_lib.signals.checks import percent
 
@@ -46,12 +47,15 @@ class BackendWatch:
         """
         policy, clock = self.session.resolved.policy, self.session.clock
         deadline = clock.monotonic() + policy.push_deadline_s
+        progress = Progress(f"Waiting for {chosen.revision.commit.short}", clock)
+        progress.stage(f"asks Convex what is live, for at most {policy.push_deadline_s:g} s")
         found = Observation(Seen.UNCLEAR, "not asked yet")
         for pause in pauses(policy.poll_first_s, policy.poll_max_s):
             try:
                 found = self.push.observe(chosen, pushed.sent_at)
             except RollbackError as exc:
                 found = Observation(Seen.UNCLEAR, exc.reason)
+            progress.note(found.detail)
             if found.seen in (Seen.HAPPENED, Seen.BROKEN) or found.overtaken:
                 return found
             if clock.monotonic() >= deadline:
@@ -75,23 +79,21 @@ class BackendWatch:
 
     def functions(self, rehearsal: Rehearsal) -> Check:
         """Check that the functions that are there are those of the commit."""
-        title = "Functions are those of the commit"
+        title, same = "Functions are those of the commit", "the commit's, and no others"
         source = f"{_SOURCE}: list of functions"
         if rehearsal.functions is None:
-            return Check(
-                "P2.S6.1", title, CheckStatus.UNKNOWN, "the commit's are not known", "the same", source
-            )
+            return Check("P2.S6.1", title, CheckStatus.UNKNOWN, "the commit's are not known", same, source)
         try:
             live = {(one.name, one.type, one.public) for one in self.convex.functions()}
         except RollbackError as exc:
-            return Check("P2.S6.1", title, CheckStatus.UNKNOWN, exc.reason, "the same", source)
+            return Check("P2.S6.1", title, CheckStatus.UNKNOWN, exc.reason, same, source)
         wanted = {(one.name, one.type, one.public) for one in rehearsal.functions}
         if live == wanted:
             seen = f"{len(live)} functions, all of them the commit's"
-            return Check("P2.S6.1", title, CheckStatus.PASSED, seen, "the same", source)
+            return Check("P2.S6.1", title, CheckStatus.PASSED, seen, same, source)
         missing, besides = sorted(wanted - live)[:SHOWN], sorted(live - wanted)[:SHOWN]
         seen = f"missing {', '.join(one[0] for one in missing) or 'none'}; besides {', '.join(one[0] for one in besides) or 'none'}"
-        return Check("P2.S6.1", title, CheckStatus.FAILED, seen, "the same", source)
+        return Check("P2.S6.1", title, CheckStatus.FAILED, seen, same, source)
 
     def executions(self, since: datetime) -> Check:
         """Check the share of function calls that fail, in a window after the push."""
@@ -101,6 +103,8 @@ class BackendWatch:
         threshold = limit.threshold if limit is not None else 0.0
         wanted = f"< {percent(threshold)} of at least {policy.min_requests} calls"
         end = max(since, self.session.clock.now()) + timedelta(seconds=policy.error_window_s)
+        progress = Progress("Function calls after the push", self.session.clock)
+        progress.stage(f"reads which calls fail, until {end:%H:%M:%S} UTC and a little longer")
         try:
             found = self.convex.executions(since, end, policy.verify_deadline_s)
         except RollbackError as exc:
@@ -127,7 +131,7 @@ class BackendWatch:
         if rehearsal.functions is None:
             return Check("P2.C4", title, CheckStatus.UNKNOWN, "the commit's is not known", wanted, source)
         same = live == rehearsal.schema
-        seen = "it is, and every document fits it" if same else "another schema is enforced"
+        seen = "the commit's, and every document fits it" if same else "another schema is enforced"
         return Check("P2.C4", title, CheckStatus.PASSED if same else CheckStatus.FAILED, seen, wanted, source)
 
     def canary(self) -> Check:

@@ -33,7 +33,7 @@ from rollback_lib.messages.deadman import DeadMan
 from rollback_lib.model import Check, CheckStatus, Outcome
 from rollback_lib.procedures.daemon import Heartbeat
 from rollback_lib.procedures.session import Session
-from rollback_lib.procedures.shown import Listing, Notice, show
+from rollback_lib.procedures.shown import Listing, Notice, checks_listing, show
 from rollback_lib.providers.slack import escape
 
 __all__ = ["Ending"]
@@ -381,7 +381,6 @@ class Ending(ABC):
 
     def _result(self, closed: Line) -> Listing:
         log = closed.data["log"]
-        rows = tuple((check.id, check.title, check.status.value, check.seen) for check in self.last_checks())
         note = "\n".join(
             [
                 f"Outcome: {closed.data['outcome']} - {closed.data['why']}",
@@ -392,4 +391,4 @@ class Ending(ABC):
                 f"Record: {self.folder}",
             ]
         )
-        return Listing(f"Run {self.journal.run} closed", ("check", "what", "status", "seen"), rows, note)
+        return checks_listing(f"Run {self.journal.run} closed", self.last_checks(), note)

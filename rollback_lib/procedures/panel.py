@@ -18,7 +18,7 @@ from IPython.display import DisplayHandle, display
 from rollback_lib.consent.gates import Gate
 from rollback_lib.consent.plain import visible
 from rollback_lib.errors import RollbackError
-from rollback_lib.procedures.shown import Notice
+from rollback_lib.procedures.shown import WARNS, Notice
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -32,11 +32,13 @@ def gate_text(gate: Gate, facts: tuple[str, ...]) -> Notice:
     """Write a gate as plain text: what it does, what it will not undo, whether it is open and what is missing."""
     ask = gate.ask
     state = "OPEN" if gate.is_open else "CLOSED"
+    first = [fact for fact in facts if fact.startswith(WARNS)]
     return Notice(
         f"Gate {ask.gate} {ask.title} - {ask.environment.upper()}: {state}",
         (
-            *(f"{visible(key)}: {visible(value)}" for key, value in ask.effect.items()),
-            *facts,
+            *first,
+            *(f"{_sign(key)}{visible(key)}: {visible(value)}" for key, value in ask.effect.items()),
+            *(fact for fact in facts if fact not in first),
             f"rule: {gate.demand.rule}",
             *(f"will NOT undo: {visible(text)}" for text in ask.will_not_undo),
             *(f"approved by {name}" for name in gate.approvers),
@@ -47,6 +49,11 @@ def gate_text(gate: Gate, facts: tuple[str, ...]) -> Notice:
         tone="go" if gate.is_open else "stop",
         loud=("missing",),
     )
+
+
+def _sign(key: str) -> str:
+    """Let what warns of the effect stand out from what describes it."""
+    return f"{WARNS} " if key.startswith("warning") else ""
 
 
 def gate_panel(

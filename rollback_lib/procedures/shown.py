@@ -1,6 +1,7 @@
 """What a cell shows: short tables and texts, as plain text and as HTML.
 
 - Plain text is always there: it is what a record, a terminal and a notebook without widgets keep.
+- A line that begins with ⚠ stands out, wherever it stands.
 - HTML says the same words. Colour never says anything that a word does not, and can be read on a light and on a
   dark page: white on a deep colour of its own, or the page's own text on a tint that lets the page through.
 """
@@ -8,21 +9,30 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from html import escape
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from rollback_lib.clock import Clock
 from rollback_lib.journal import Journal
+from rollback_lib.model import Check, CheckStatus
 
-__all__ = ["Listing", "Notice", "Tone", "show", "warn"]
+if TYPE_CHECKING:
+    from IPython.display import DisplayHandle
+
+__all__ = ["WARNS", "Listing", "Notice", "Progress", "Tone", "checks_listing", "show", "some", "warn"]
 
 Tone = Literal["plain", "stop", "go"]
 
 _ADDRESS = re.compile(r"https?://[^\s<>&'\"]+")
 LONG_CELL = 60  # characters
 LONGEST = 12  # rows: what a screen holds beside the cells around it
+WARNS = "⚠"
+NAMES = 12  # of functions and the like in a line
 _BADGE = {"stop": "#b3261e", "go": "#1b6e2f"}  # white on them has a contrast of more than 6
-_TINT = {"stop": "rgba(211,47,47,.16)", "go": "rgba(46,125,50,.16)"}
+_EDGE = {**_BADGE, "care": "#b26a00"}
+_TINT = {"stop": "rgba(211,47,47,.16)", "go": "rgba(46,125,50,.16)", "care": "rgba(237,160,0,.18)"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class Listing:
             f"<th style='text-align:left;white-space:nowrap'>{escape(cell)}</th>" for cell in self.columns
         )
         body = "".join(self._row(row, bold=at in self.bold) for at, row in enumerate(self.rows[:LONGEST]))
-        after = "".join(f"<div>{_labelled(line)}</div>" for line in self._after())
+        after = "".join(f"<div{_standing_out(line)}>{_text(line)}</div>" for line in self._after())
         return f"<div><b>{escape(self.title)}</b><table style='display:block;overflow-x:auto'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{after}</div>"
 
     @staticmethod
@@ -81,7 +91,9 @@ class Notice:
 
     def _repr_html_(self) -> str:
         if self.tone == "plain":
-            lines = "".join(f"<div>&nbsp;&nbsp;{_linked(line)}</div>" for line in self.lines)
+            lines = "".join(
+                f"<div{_standing_out(line)}>&nbsp;&nbsp;{_linked(line)}</div>" for line in self.lines
+            )
             return f"<div><b>{escape(self.title)}</b>{lines}</div>"
         begin, _, state = self.title.rpartition(" ")
         badge = f"background:{_BADGE[self.tone]};color:#fff;padding:2px 10px;border-radius:4px"
@@ -91,15 +103,30 @@ class Notice:
     def _line(self, line: str) -> str:
         """Let what wraps begin under the label; a line that is loud stands on the tone's colour."""
         style = "padding:1px 0 1px 2.2em;text-indent:-1em;overflow-wrap:anywhere"
-        if line.partition(": ")[0] in self.loud:
-            edge = f"border-left:5px solid {_BADGE[self.tone]};margin:2px 0;font-weight:bold"
-            style += f";background:{_TINT[self.tone]};{edge}"
+        loud = self.tone if line.partition(": ")[0] in self.loud else "care" if line.startswith(WARNS) else ""
+        if loud:
+            style += f";{_loud(loud)};font-weight:bold"
         return f"<div style='{style}'>{_labelled(line)}</div>"
+
+
+def _standing_out(line: str) -> str:
+    """Put a line that warns on a tint of its own."""
+    return (
+        f" style='{_loud('care')};padding:1px .6em;overflow-wrap:anywhere'" if line.startswith(WARNS) else ""
+    )
+
+
+def _loud(tone: str) -> str:
+    return f"background:{_TINT[tone]};border-left:5px solid {_EDGE[tone]};margin:2px 0"
 
 
 def _width(cell: str) -> str:
     """Keep a short cell on its line; a long one must not push its neighbours out of sight."""
     return "white-space:nowrap" if len(cell) <= LONG_CELL else "min-width:24em;overflow-wrap:anywhere"
+
+
+def _text(line: str) -> str:
+    return _linked(line) if line.startswith(WARNS) else _labelled(line)
 
 
 def _flat(cell: str) -> str:
@@ -118,6 +145,53 @@ def _linked(text: str) -> str:
     return _ADDRESS.sub(r"<a href='\g<0>' target='_blank' rel='noopener'>\g<0></a>", escape(text))
 
 
+def some(names: Iterable[str], most: int = NAMES) -> str:
+    """Write names in a line, with how many there are where that is not seen at once."""
+    known = tuple(names)
+    left = len(known) - most
+    return ", ".join(known) if left <= 0 else f"{', '.join(known[:most])} and {left} more"
+
+
+def checks_listing(title: str, checks: Iterable[Check], note: str = "") -> Listing:
+    """Return checks as a table; those that have not passed stand out."""
+    found = tuple(checks)
+    rows = tuple((c.id, c.title, f"{c.mark} {c.status.value}", c.seen, c.wanted) for c in found)
+    bold = tuple(at for at, check in enumerate(found) if check.status is not CheckStatus.PASSED)
+    return Listing(title, ("check", "what", "status", "seen", "wanted"), rows, note, bold)
+
+
+@dataclass
+class Progress:
+    """What a long cell is at, a stage a line, each with the time it began; outside a notebook it goes nowhere."""
+
+    title: str
+    clock: Clock
+    _stages: list[str] = field(default_factory=list)
+    _handle: DisplayHandle | None = None
+
+    def stage(self, text: str) -> None:
+        """Begin a stage."""
+        self._stages.append(f"{self.clock.now():%H:%M:%S} UTC {text}")
+        self._show("")
+
+    def note(self, text: str) -> None:
+        """Say how the stage goes, in place of what was said of it before."""
+        self._show(f"  {text.strip()}" if text.strip() else "")
+
+    def _show(self, note: str) -> None:
+        from IPython.core.getipython import get_ipython
+
+        if get_ipython() is None:
+            return
+        from IPython.display import display
+
+        notice = Notice(self.title, (*self._stages, *filter(None, [note])))
+        if self._handle is None:
+            self._handle = display(notice, display_id=True)  # type: ignore[no-untyped-call]  # IPython has no types
+        else:
+            self._handle.update(notice)  # type: ignore[no-untyped-call]  # the same
+
+
 def show(thing: object) -> None:
     """Put something into the running cell's output; outside a notebook it goes nowhere."""
     from IPython.core.getipython import get_ipython
@@ -131,4 +205,4 @@ def show(thing: object) -> None:
 def warn(journal: Journal, text: str) -> None:
     """Write a warning down and show it."""
     journal.append("warning", data={"text": text})
-    show(Notice(f"⚠ {text}"))
+    show(Notice(f"{WARNS} {text}"))

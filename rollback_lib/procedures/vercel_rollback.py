@@ -23,7 +23,7 @@ from rollback_lib.model import Check, CheckStatus, DeploymentId, Outcome
 from rollback_lib.parameters import Id, RunParameters
 from rollback_lib.procedures.base import Procedure, step
 from rollback_lib.procedures.effects import Seen
-from rollback_lib.procedures.shown import Listing, Notice
+from rollback_lib.procedures.shown import Listing, Notice, checks_listing
 from rollback_lib.procedures.vercel_facts import (
     Moved,
     Stable,
@@ -113,8 +113,10 @@ class VercelRollback(Procedure):
         found: Stable | None = self.recorded("P1.S3", type(self).identify_stable_deployment)
         return found
 
-    def review(self, stable: Stable) -> Notice:
+    def review(self, stable: Stable) -> Notice | None:
         """Ask a person to look at the deployment's own address; headless it is recorded as not reviewed.
+
+        Returns nothing where a box is shown: that one says how it stands, also once it is ticked.
 
         Plan: Procedure 1, step 3.
         """
@@ -136,6 +138,7 @@ class VercelRollback(Procedure):
                 "NOT recorded as reviewed",
             )
             tick_box(asked, partial(self._tick_review, stable))
+            return None
         return Notice(
             f"{stable.deployment.id}: {'reviewed' if self._reviewed else 'not reviewed'} by a person"
         )
@@ -245,8 +248,7 @@ class VercelRollback(Procedure):
         failed = [check for check in checks if check.status is CheckStatus.FAILED]
         if failed:
             raise self._not_well(target, failed)
-        rows = tuple((c.id, c.title, c.status.value, c.seen, c.wanted) for c in checks)
-        return Listing("After the rollback", ("check", "what", "status", "seen", "wanted"), rows)
+        return checks_listing("After the rollback", checks)
 
     def _not_well(self, target: DeploymentId, failed: list[Check]) -> CheckFailed:
         """Say what failed, and claim no more of production than was seen."""
