@@ -209,3 +209,15 @@ def test_folder_that_is_not_there_begins_nothing(slot, tmp_path):
     with pytest.raises(BadParameters, match="cannot be run"):
         start(slot, "true", cwd=tmp_path / "nowhere")
     assert slot.running() is None
+
+
+def test_files_that_a_killed_run_had_made_are_gone_when_the_next_begins_or_clears(slot):
+    """A program's files lie in a folder that is empty at its beginning, and are removed with its output."""
+    begun = start(slot, f"echo secret >{slot.made}/push.json")
+    begun._process.wait(10)
+    assert [path.name for path in slot.made.iterdir()] == ["push.json"]
+    seen: list[str] = []
+    start(slot, f"ls {slot.made}; echo secret >{slot.made}/again").follow(seen.append, 20, CLOCK)
+    assert seen == []
+    slot.clear()
+    assert not slot.made.exists()

@@ -516,6 +516,21 @@ def test_share_of_failures_counts_what_ended_in_the_window():
     assert made.platform.query(1) == [("cursor", "1000000000000000.000")]
 
 
+def test_call_that_was_under_way_when_the_window_began_does_not_count():
+    """At the moment of a push it ran the code before it, and says nothing of the code that is live."""
+    at = BEGAN + timedelta(milliseconds=20)
+    made: Scene = scene(
+        page(
+            entry(at, "Uncaught TypeError: of the old code", executionTime=0.05),
+            entry(at, executionTime=0.01),
+            cursor=1.0e15,
+        ),
+        held(lambda: made),
+    )
+    found = made.convex.executions(BEGAN, BEGAN + timedelta(minutes=1), deadline_s=120)
+    assert (found.calls, found.failed) == (1, 0)
+
+
 def test_silent_log_is_no_data():
     """Held open until the deadline without a word: no share, and why."""
     made: Scene = scene(held(lambda: made))

@@ -183,6 +183,25 @@ class PushAgain:
             return Observation(Seen.NOT_HAPPENED, detail, skew_s, overtaken=True)
         return Observation(Seen.NOT_HAPPENED, "the code that was live before is live", skew_s)
 
+    def take_over_output(self) -> None:
+        """Keep what a push of this run wrote whose process did not see its end, redacted; remove it as it was written.
+
+        What another run's push has left is that run's.
+        """
+        cli = self.rehearsing.cli
+        orphan = cli.left()
+        ours = orphan is not None and any(self.session.journal.run in part for part in orphan.arguments)
+        if orphan is None or orphan.running or not (ours or orphan.dry):
+            return
+        if ours:
+            self.rehearsing.search.convex.variables()  # taught to the redactor before any output is kept
+            told = cli.left()
+            output = self.session.journal.folder / _OUTPUT
+            if told is not None and told.result is not None and not output.exists():
+                output.parent.mkdir(parents=True, exist_ok=True)
+                output.write_text(told.result.text + "\n", encoding="utf-8")
+        cli.clear()
+
     def _earliest(self, since: datetime, skew_s: float | None) -> datetime:
         return since + timedelta(seconds=(skew_s or 0.0) - self.session.resolved.policy.clock_skew_s)
 

@@ -330,7 +330,9 @@ class ConvexRollback(Procedure):
         """Nothing fades that this procedure could not fetch later."""
 
     def before_seal(self) -> None:
-        """Nothing writes into the run's folder beside the cells."""
+        """See to what a command line has left whose process died; not known is as good as nothing."""
+        with contextlib.suppress(RollbackError, OSError):
+            self._push.take_over_output()
 
     def at_close(self) -> None:
         """Look whether the backend still runs what this run pushed."""

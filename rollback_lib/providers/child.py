@@ -4,7 +4,8 @@
   is gone, whatever became of us, and of no other program on this machine.
 - Its output goes into a file, not to us: it does not break off with us, and is there afterwards. Its exit code is kept
   beside it by the shell that began it.
-- The folder is its user's alone. The output is as the program wrote it, secrets included: `clear` removes it.
+- The folder is its user's alone. The output is as the program wrote it, secrets included, and so are the files that it
+  makes in `made`: `clear` removes them, and the next start does, whatever became of who began it.
 - Works where there are process groups and flock: Linux and macOS.
 """
 
@@ -14,6 +15,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -64,6 +66,11 @@ class Slot:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @property
+    def made(self) -> Path:
+        """Return the folder for files that the program makes; it is there, and empty, when one begins."""
+        return self._path("made")
+
     def start(
         self,
         command: Sequence[str],
@@ -92,6 +99,7 @@ class Slot:
                 if lock is None:
                     raise self._held()
                 self._clear()
+                self.made.mkdir(mode=0o700)
                 told = json.dumps({**what, "began_at": to_iso(clock.now())})
                 self._path("what").write_text(told, encoding="utf-8")
                 return Child(self, self._begin(command, cwd, environ, lock))
@@ -201,6 +209,7 @@ class Slot:
     def _clear(self) -> None:
         for name in ("what", "pid", "code", "output"):
             self._path(name).unlink(missing_ok=True)
+        shutil.rmtree(self.made, ignore_errors=True)
 
     def _path(self, name: str) -> Path:
         return self.folder / name

@@ -359,7 +359,7 @@ class ConvexClient:
         return _called(path, self._api.read("POST", "/api/query", json=body, also=frozenset({560})))
 
     def executions(self, start: datetime, end: datetime, deadline_s: float) -> Executions:
-        """Read how many function calls that ended in a window failed.
+        """Read how many function calls that began and ended in a window failed.
 
         Args:
             start: Aware.

@@ -14,8 +14,8 @@ import hashlib
 import json
 import os
 import re
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -193,12 +193,10 @@ class ConvexCli:
             PlanViolation: The folder is not the commit any more.
             Unreachable: The command line did not make it.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder:  # what it writes holds the key
-            written = Path(folder, "push")
-            arguments = [*push_arguments(dry=True), "--write-push-request", str(written)]
-            run = _Run(checkout, project, arguments, Telling(), LONGEST_DRY_RUN_S)
-            done = self._follow(self._prepared(run)(), run)
+        written = self.slot.made / "push"  # holds the key
+        arguments = [*push_arguments(dry=True), "--write-push-request", str(written)]
+        run = _Run(checkout, project, arguments, Telling(), LONGEST_DRY_RUN_S)
+        with self._followed(self._prepared(run)(), run) as done:
             try:
                 told = json.loads(written.with_suffix(".json").read_bytes())["appDefinition"]
                 return _bundle(checkout.sha, told)
@@ -360,6 +358,18 @@ class ConvexCli:
         return lambda: self.slot.start(command, cwd=folder, environ=environ, what=what, clock=self._clock)
 
     def _follow(self, child: Child, run: _Run) -> CliRun:
+        with self._followed(child, run) as done:
+            return done
+
+    @contextmanager
+    def _followed(self, child: Child, run: _Run) -> Iterator[CliRun]:
+        """Follow it to its end; what it wrote and made is there while inside, and removed after that."""
+        try:
+            yield self._to_its_end(child, run)
+        finally:
+            self.slot.clear()  # as it was written, it may hold secrets
+
+    def _to_its_end(self, child: Child, run: _Run) -> CliRun:
         telling = run.telling
         transcript = Transcript(self._redactor.redact, telling.on_line)
         began = self._clock.monotonic()
@@ -369,7 +379,6 @@ class ConvexCli:
             if telling.record is not None:
                 telling.record.parent.mkdir(parents=True, exist_ok=True)
                 telling.record.write_text(transcript.text + "\n", encoding="utf-8")
-            self.slot.clear()  # as it was written, it may hold secrets
         elapsed_s = self._clock.monotonic() - began
         done = _result(transcript, ended.code, elapsed_s, dry=run.dry)
         return replace(done, timed_out=ended.timed_out)

@@ -1,7 +1,8 @@
 """How many function calls fail, read from Convex's own log of executions.
 
 - The log is a long poll: an answer comes when there is something, or after up to a minute. Silence is no data, never 0 %.
-- What ends outside the window, our own administrative reads, and attempts that Convex makes again do not count.
+- What began before the window or ended after it, our own administrative reads, and attempts that Convex makes again do
+  not count: a call that was under way when a push went live ran the code before it.
 - Reading ends at the window's end or at the deadline, whichever comes first; what was read until then counts, and it
   is said that it may not be all.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rollback_lib.clock import Clock, to_iso
 from rollback_lib.errors import ReadRefused, Unreachable
@@ -39,7 +40,7 @@ class FunctionErrors:
 
 @dataclass(frozen=True)
 class Executions:
-    """The function calls that ended in a window."""
+    """The function calls that began and ended in a window."""
 
     start: datetime
     end: datetime
@@ -113,7 +114,9 @@ class LogReader:
         if at is not None and at > self._end:
             self._past_end = True
         name = function_name(a_text(entry.get("identifier")) or "unknown")
-        if entry.get("kind") != "Completion" or at is None or not self._start <= at <= self._end:
+        if entry.get("kind") != "Completion" or at is None or at > self._end:
+            return
+        if at - timedelta(seconds=a_number(entry.get("executionTime")) or 0.0) < self._start:
             return
         if entry.get("willRetry") is True or name.startswith(_OURS):
             return

@@ -7,20 +7,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
+import re
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
-from points import Place, Point, places
+from points import CHANGING, CHILD, REQUEST, SURVIVED, Place, Point, named, places
 from repository import ROOT
-from stage import Ended, Running, Stage, await_end, is_there, kill, lines_of, stage
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from stage import SCENARIOS, Ended, Stage, await_end, is_there, kill, lines_of, stage
+from striking import Ear, Killer, Tap, listening, place_at_doors, programs_begun
 
+from rollback_lib.clock import SystemClock
 from rollback_lib.drills.oracle import Case as OracleCase
 from rollback_lib.drills.oracle import judge
 from rollback_lib.evidence.archive import RunFolder
@@ -28,91 +27,9 @@ from rollback_lib.evidence.record import verify_record
 from rollback_lib.execute import EXIT_CODES
 from rollback_lib.journal import FILE_NAME, Line, read_journal
 from rollback_lib.model import Outcome
-from rollback_lib.simulator.wire import cut
 
-AT_THE_WORLD = ("lost", "late", "answered")
 HELD_BY_ANOTHER, CLOSED_ALREADY = 5, 2
-ACTED_UPON_S = 1.5  # the kernel is interrupted at once, and looks at the platform then
 PATIENCE_S = 30.0  # for a lease of somebody who died to run out
-MARK = b"x-crash-here"
-
-
-@dataclass
-class Killer:
-    """Kills the victim of a point, from the world's side; knows whether the point was reached."""
-
-    point: Point
-    stage: Stage
-    running: Running | None = None
-    struck: bool = False
-
-    @property
-    def kernel(self) -> int | None:
-        """Return the kernel's process id, as the kernel has left it."""
-        place = self.stage.folder / "kernel.pid"
-        return int(place.read_text(encoding="utf-8")) if place.exists() else None
-
-    @property
-    def reached(self) -> bool:
-        """Say whether somebody was killed at the point."""
-        return self.struck or (self.stage.folder / "kernel.pid.struck").exists()
-
-    def environment(self) -> dict[str, str]:
-        """Return what arms the kernel."""
-        how = "marked" if self.point.how in AT_THE_WORLD else self.point.how
-        asked = {"how": how, "victim": self.point.victim, "pid": str(self.stage.folder / "kernel.pid")}
-        return {"CRASH_AT": json.dumps(asked | asdict(self.point.place))}
-
-    async def strike(self) -> None:
-        """Kill, and return when the victim is dead, or has had the time to act on being asked to end."""
-        self.struck = True
-        assert self.running is not None
-        assert self.kernel is not None
-        run, kernel, victim = self.running.process.pid, self.kernel, self.point.victim
-        if victim == "stopped":
-            kill(run, signal.SIGTERM)
-            await asyncio.sleep(ACTED_UPON_S)
-            return
-        if victim == "held":
-            kill(kernel, signal.SIGSTOP)
-        doomed = {"kernel": (kernel,), "both": (run, kernel)}.get(victim, (run,))
-        for pid in doomed:
-            kill(pid)
-        for pid in doomed:
-            await_end(pid)
-
-
-class Tap:
-    """Sits between a service's door and the service, and has the victim killed while the marked request is there."""
-
-    def __init__(self, app: ASGIApp, killer: Killer) -> None:
-        self._app, self._killer = app, killer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or strike at it."""
-        marked = any(name.lower() == MARK for name, _ in scope.get("headers", ()))
-        if not marked or self._killer.struck:
-            await self._app(scope, receive, send)
-            return
-        how = self._killer.point.how
-        if how == "lost":
-            await self._killer.strike()
-            with suppress(RuntimeError):  # who has died has hung up already
-                await cut(scope, receive)
-            return
-        if how == "late":
-            await self._killer.strike()
-            await self._app(scope, receive, send)
-            return
-        kept: list[Message] = []
-
-        async def keep(message: Message) -> None:
-            kept.append(message)
-
-        await self._app(scope, receive, keep)
-        await self._killer.strike()
-        for message in kept:
-            await send(message)
 
 
 @dataclass(frozen=True)
@@ -127,21 +44,23 @@ class Clean:
 def clean_run(scenario: str) -> Clean:
     """Run without faults."""
     with stage(scenario) as here:
-        ended = here.start().wait()
+        heard: list[str] = []
+        place_at_doors(here, lambda app: Ear(app, heard))
+        ended = here.start(environment=listening(here)).wait()
         run = here.run_on_disk()
         assert ended.code == 0, ended.said
         assert run is not None
         assert run.outcome is Outcome.VERIFIED
-        return Clean(tuple(places(lines_of(run.folder))), posts(here), deeds(here))
+        began = [name for name in programs_begun(here) if name in CHANGING]
+        found = [*places(lines_of(run.folder)), *named(CHILD, began), *named(REQUEST, heard)]
+        return Clean(tuple(found), posts(here), deeds(here))
 
 
 def prove(point: Point, clean: Clean) -> list[str]:
     """Kill at a point, go on to the end, and return what is not right: what a run without faults would not have left."""
     with stage(point.scenario) as here:
         killer = Killer(point, here)
-        for door in here.serving._apps.values():
-            if hasattr(door, "_app"):
-                door._app = Tap(door._app, killer)
+        place_at_doors(here, lambda app: Tap(app, killer))
         killer.running = here.start(environment=killer.environment())
         case = Case(here, killer, killer.running.wait())
         try:
@@ -149,6 +68,8 @@ def prove(point: Point, clean: Clean) -> list[str]:
         finally:
             if killer.kernel is not None and is_there(killer.kernel):
                 kill(killer.kernel)
+            if here.program is not None:
+                here.program.end(SystemClock())
 
 
 @dataclass
@@ -168,7 +89,7 @@ class Case:
             return
         self.at_death = self.stage.run_on_disk()
         yield from self._first_word(self.at_death)
-        if self.killer.point.victim in {"kernel", "both", "stopped"}:  # nobody of it is alive
+        if self.killer.point.victim in {"kernel", "both", "stopped", "pair", "all"}:  # nobody of it is alive
             yield from self._outside("at the death", self.at_death, killed=True)
         yield from self._go_on(self.at_death)
         run = self.stage.run_on_disk()
@@ -179,12 +100,13 @@ class Case:
         yield from self._journal(run)
         yield from self._world(clean, told_of_stops(lines_of(run.folder)))
         yield from self._record(run)
+        yield from self._left_lying()
         yield from self._outside("at the end", run)
 
     def _first_word(self, run: RunFolder | None) -> Iterator[str]:
         """A run that was killed claims no success that is not on disk; what is left of it says so and verifies."""
         victim, code = self.killer.point.victim, self.first.code
-        if victim in {"both", "run", "held"}:
+        if victim in {"both", "run", "held", "all"}:
             if code != -signal.SIGKILL:
                 yield f"`rollback run` was not killed, it ended with {self.first}"
             return
@@ -250,12 +172,9 @@ class Case:
 
     def _world(self, clean: Clean, stops: int) -> Iterator[str]:
         world = self.stage.serving.world
-        view = world.outcome_view()
-        target = view.expected_target
         if (done := deeds(self.stage)) != clean.deeds:
             yield f"production was changed by {dict(done)}, expected {dict(clean.deeds)}"
-        if view.production != target or set(view.live.values()) != {target} or not view.healthy:
-            yield f"production is {view.production}, domains {dict(view.live)}, expected {target}"
+        yield from backend_trouble(self.stage) if self._procedure == 2 else frontend_trouble(self.stage)
         wanted = clean.posts + Counter({"failure": stops} if stops else {})
         if (found := posts(self.stage)) != wanted:
             yield f"messages {dict(found)}, expected {dict(wanted)}"
@@ -281,8 +200,12 @@ class Case:
     @property
     def _said_so(self) -> int:
         """Tell how often somebody who survived should have written that the run was stopped."""
-        survived = self.killer.point.victim in {"kernel", "stopped"}
+        survived = self.killer.point.victim in SURVIVED
         return int(survived and self.at_death is not None and not self.at_death.is_closed and self._is_named)
+
+    @property
+    def _procedure(self) -> int:
+        return SCENARIOS[self.stage.scenario].procedure
 
     @property
     def _is_named(self) -> bool:
@@ -297,6 +220,40 @@ class Case:
                 self.stage.say("record", str(run.folder))
         if not (found := verify_record(run.folder)).ok:
             yield f"the record does not verify: {found}"
+
+    def _left_lying(self) -> Iterator[str]:
+        """Look for what a program goes on with, and for the key and the output that is as a program wrote it."""
+        program, scratch = self.stage.program, self.stage.scratch
+        if program is None or scratch is None:
+            return
+        if program.running() is not None:
+            yield f"a program is still running, though the run is over: {program.left()}"
+        if (left := program.left()) is not None:
+            yield f"the output of a program is kept as it was written: {left}"
+        key = self.stage.serving.secrets["CONVEX_DEPLOY_KEY"].encode()
+        for path in sorted(scratch.rglob("*")):
+            if path.is_file() and not path.is_symlink() and key in path.read_bytes():
+                yield f"the deploy key is left in {path.relative_to(scratch)}"
+        if checkouts := [path.name for path in scratch.glob("checkouts/*/*")]:
+            yield f"checkouts are left, though the run is over: {checkouts}"
+
+
+def frontend_trouble(here: Stage) -> Iterator[str]:
+    """Say where production is, if it is not where a right rollback leads."""
+    view = here.serving.world.outcome_view()
+    target = view.expected_target
+    if view.production != target or set(view.live.values()) != {target} or not view.healthy:
+        yield f"production is {view.production}, domains {dict(view.live)}, expected {target}"
+
+
+def backend_trouble(here: Stage) -> Iterator[str]:
+    """Say what the backend runs, if it is not what a right rollback leads to, or does not run well."""
+    view = here.serving.world.outcome_view().convex
+    assert view is not None
+    if view.code != view.expected_code:
+        yield f"the backend runs the code {view.code}, expected {view.expected_code}"
+    if view.failed_calls or not view.calls:
+        yield f"{view.failed_calls} of {view.calls} calls failed since the last push"
 
 
 def told_of_stops(lines: tuple[Line, ...]) -> int:
@@ -331,5 +288,10 @@ def posts(here: Stage) -> Counter[str]:
 
 
 def deeds(here: Stage) -> Counter[str]:
-    """Count what was done to production, by kind."""
-    return Counter(effect.what for effect in here.serving.world.outcome_view().effects)
+    """Count what was done to production, by kind; a push by what it says of itself, without commit and run."""
+    view = here.serving.world.outcome_view()
+    pushes = view.convex.pushes if view.convex is not None else ()
+    pushed = (f"{push.message} by {push.by}" for push in pushes if push.at_ms > view.began_ms)
+    return Counter(effect.what for effect in view.effects) + Counter(
+        re.sub(r"[0-9a-f]{40} \(.*?, run .*?\)", "a commit", one) for one in pushed
+    )

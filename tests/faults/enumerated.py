@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from crash import Clean, clean_run
 from points import Place, Point, every_point, only_new
@@ -18,43 +20,64 @@ POINTS_VARIABLE = "TORTURE_POINTS"
 
 def write_points(place: Path) -> None:
     """Make the runs without faults and keep what they passed."""
-    kept = {
-        name: {
-            "places": [asdict(place) for place in found.places],
-            "posts": found.posts,
-            "deeds": found.deeds,
-        }
-        for name, found in _each()
-    }
+    kept = {name: _told(clean_run(name)) for name in SCENARIOS}
     place.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
 
-def clean_runs() -> dict[str, Clean]:
-    """Return the runs without faults, by scenario: those kept, else a new one of the first scenario."""
-    place = os.environ.get(POINTS_VARIABLE)
-    if place is None:
-        return dict([next(_each())])
-    kept = json.loads(Path(place).read_text(encoding="utf-8"))
+@dataclass
+class CleanRuns(Mapping[str, Clean]):
+    """The runs without faults, by scenario: those kept for the torture, else each is made when it is first asked for.
+
+    Args:
+        folder: Where those that are made here are kept, for all processes of one test run.
+    """
+
+    folder: Path
+    _found: dict[str, Clean] = field(default_factory=dict)
+
+    def __getitem__(self, scenario: str) -> Clean:
+        if scenario not in self._found:
+            kept = os.environ.get(POINTS_VARIABLE)
+            self._found[scenario] = _kept(Path(kept))[scenario] if kept else self._made(scenario)
+        return self._found[scenario]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SCENARIOS)
+
+    def __len__(self) -> int:
+        return len(SCENARIOS)
+
+    def _made(self, scenario: str) -> Clean:
+        """Make the run, unless another process of the same test run has, or is at it."""
+        place = self.folder / f"clean-{scenario.replace(' ', '-')}.json"
+        with place.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not place.exists():
+                place.write_text(json.dumps({scenario: _told(clean_run(scenario))}), encoding="utf-8")
+        return _kept(place)[scenario]
+
+
+def points_asked_for() -> list[Point]:
+    """Return every point of every scenario where the torture has asked for them; of a procedure's later ones only what is new."""
+    kept = os.environ.get(POINTS_VARIABLE)
+    known: defaultdict[int, list[Place]] = defaultdict(list)
+    points: list[Point] = []
+    for name, found in (_kept(Path(kept)) if kept else {}).items():
+        before = known[SCENARIOS[name].procedure]
+        points += every_point(name, only_new(found.places, before))
+        before += found.places
+    return points
+
+
+def _told(found: Clean) -> dict[str, Any]:
+    return {"places": [asdict(place) for place in found.places], "posts": found.posts, "deeds": found.deeds}
+
+
+def _kept(place: Path) -> dict[str, Clean]:
+    kept = json.loads(place.read_text(encoding="utf-8"))
     return {
         name: Clean(
             tuple(Place(**place) for place in told["places"]), Counter(told["posts"]), Counter(told["deeds"])
         )
         for name, told in kept.items()
     }
-
-
-def points_asked_for() -> list[Point]:
-    """Return every point of every scenario where the torture has asked for them; of the later scenarios only what is new."""
-    if POINTS_VARIABLE not in os.environ:
-        return []
-    known: list[Place] = []
-    points: list[Point] = []
-    for name, found in clean_runs().items():
-        points += every_point(name, only_new(found.places, known))
-        known += found.places
-    return points
-
-
-def _each() -> Iterator[tuple[str, Clean]]:
-    for name in SCENARIOS:
-        yield name, clean_run(name)

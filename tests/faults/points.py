@@ -5,6 +5,8 @@
   done; arrived and done only after the death; done, and the answer unread.
 - Victims: the kernel alone; the whole machine; the process that runs the notebook, whose kernel then goes as it goes, or
   is halted and meets the next process alive; and the same process asked to end by SIGTERM, as a cancelled job is.
+- Where a program does the work (npm, git, the official command line), its beginning is a place, and each changing
+  request that it makes. It may live on when the kernel dies, die with it, or die alone.
 """
 
 from __future__ import annotations
@@ -16,8 +18,22 @@ from typing import Literal, TypeAlias
 
 from rollback_lib.journal import Line
 
-Victim: TypeAlias = Literal["kernel", "both", "run", "held", "stopped"]
-How: TypeAlias = Literal["before", "torn", "after", "unsent", "lost", "late", "answered"]
+Victim: TypeAlias = Literal["kernel", "both", "run", "held", "stopped", "child", "group", "pair", "all"]
+How: TypeAlias = Literal["before", "torn", "after", "unsent", "lost", "late", "answered", "begun", "amid"]
+
+CHANGING = (  # programs that do more than read
+    "git init",
+    "git checkout",
+    "npm ci",
+    "convex deploy --dry-run",
+    "convex deploy --dry-run --write-push-request",
+    "convex deploy",
+)
+LONG = ("npm ci",)  # programs that take long and ask no platform for anything
+CHILD, REQUEST = (
+    "child",
+    "request",
+)  # in the place of an event: no line stands for what a program does by itself
 
 AROUND_LINE: dict[Victim, tuple[How, ...]] = {
     "kernel": ("before", "torn", "after"),
@@ -31,16 +47,33 @@ AROUND_REQUEST: dict[Victim, tuple[How, ...]] = {
     "held": ("unsent", "lost", "late", "answered"),
     "stopped": ("lost", "late", "answered"),
 }
+AROUND_CHILD: dict[Victim, tuple[How, ...]] = {
+    "kernel": ("unsent", "begun"),
+    "both": ("unsent", "begun"),
+    "stopped": ("begun",),
+    "child": ("begun",),
+    "pair": ("begun",),
+    "all": ("begun",),
+}
+AMID: dict[Victim, tuple[How, ...]] = dict.fromkeys(
+    AROUND_CHILD, ("amid",)
+)  # asks nobody by which to tell where it is
+AROUND_CHILDS_REQUEST: dict[Victim, tuple[How, ...]] = dict.fromkeys(
+    ("kernel", "both", "run", "held", "stopped", "child", "group", "pair", "all"),
+    ("lost", "late", "answered"),
+)
 BEGINNINGS = ("step.started", "gate.shown", "run.closing")
 AT_BEGINNINGS: dict[Victim, tuple[How, ...]] = {"held": ("torn",), "stopped": ("after",)}
 HOW_SAID: dict[How, str] = {
     "before": "before a line of the journal",
     "torn": "in the middle of a line",
     "after": "after a line",
-    "unsent": "before a request leaves",
+    "unsent": "before a request leaves or a program begins",
     "lost": "request arrived, never done",
     "late": "request arrived, done after the death",
     "answered": "request done, answer unread",
+    "begun": "when a program has just begun",
+    "amid": "while a program is at it",
 }
 VICTIM_SAID: dict[Victim, str] = {
     "kernel": "the kernel",
@@ -48,7 +81,12 @@ VICTIM_SAID: dict[Victim, str] = {
     "run": "`rollback run`, its kernel orphaned",
     "held": "`rollback run`, its kernel halted",
     "stopped": "`rollback run` by SIGTERM",
+    "child": "the program alone",
+    "group": "the program and the shell that keeps its exit code",
+    "pair": "the kernel and the program",
+    "all": "kernel, `rollback run` and the program",
 }
+SURVIVED = ("kernel", "stopped", "pair")  # by `rollback run`, which then has to say what happened
 
 
 @dataclass(frozen=True)
@@ -59,6 +97,7 @@ class Place:
     step: str | None
     said: str = ""  # the name of a message or request: which of them comes first is chance
     nth: int = 1  # of those that say the same
+    by_child: bool = False  # what the line announces is the beginning of a program, and no request of ours
 
     def __str__(self) -> str:
         return " ".join(
@@ -93,26 +132,38 @@ def places(lines: Iterable[Line]) -> list[Place]:
         said = name if line.event.startswith("prepare.") else ""
         kind = line.event, line.step, said
         met[kind] += 1
-        found.append(Place(*kind, met[kind]))
+        found.append(Place(*kind, met[kind], line.data.get("method") == "CLI"))
     return found
+
+
+def named(event: str, names: Iterable[str]) -> list[Place]:
+    """Name what programs are begun or what they request, each once: how often they ask again is chance."""
+    return [Place(event, None, name) for name in dict.fromkeys(names)]
 
 
 def every_point(scenario: str, found: Iterable[Place]) -> list[Point]:
     """Give all points of a run that passes these places."""
-    points = []
-    for place in found:
-        around = [AROUND_LINE]
-        if place.event in BEGINNINGS:
-            around.append(AT_BEGINNINGS)
-        if place.event in {"prepare.sending", "effect.sending"}:
-            around.append(AROUND_REQUEST)
-        points += [
-            Point(scenario, victim, how, place)
-            for victim in VICTIM_SAID
-            for hows in around
-            for how in hows.get(victim, ())
-        ]
-    return points
+    return [
+        Point(scenario, victim, how, place)
+        for place in found
+        for victim in VICTIM_SAID
+        for hows in _around(place)
+        for how in hows.get(victim, ())
+    ]
+
+
+def _around(place: Place) -> list[dict[Victim, tuple[How, ...]]]:
+    """Give who is killed how at a place."""
+    if place.event == REQUEST:
+        return [AROUND_CHILDS_REQUEST]
+    if place.event == CHILD:
+        return [AROUND_CHILD, *([AMID] if place.said in LONG else [])]
+    around = [AROUND_LINE]
+    if place.event in BEGINNINGS:
+        around.append(AT_BEGINNINGS)
+    if place.event in {"prepare.sending", "effect.sending"} and not place.by_child:
+        around.append(AROUND_REQUEST)
+    return around
 
 
 def only_new(found: Iterable[Place], known: Iterable[Place]) -> list[Place]:

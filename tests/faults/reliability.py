@@ -14,20 +14,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from points import HOW_SAID, VICTIM_SAID
+from points import HOW_SAID, VICTIM_SAID, How, Victim
 from repository import ROOT
 from results import Result
+from stage import SCENARIOS
 
 PAGE = ROOT / "docs" / "reliability.md"
-CRASHES = "Crash points"
+CRASHES = {
+    1: "Crash points of procedure 1",
+    2: "Crash points of procedure 2",
+}
 KINDS = {
-    "test_crash_points.py": CRASHES,
     "test_bad_days.py": "Bad days of procedure 1",
     "test_forgeries.py": "Forged approvals",
     "test_mutants.py": "Mutants: seeded mistakes in the code, each to be caught",
 }
 _OTHERS = "Tests of the torture itself"
-_POINT = re.compile(r"\[severity P\d, (?P<victim>\w+): (?P<how>\w+), ")
+_POINT = re.compile(r"\[(?P<scenario>[^,]+), (?P<victim>\w+): (?P<how>\w+), ")
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,10 @@ class Group:
 
 def groups_of(tests: Iterable[str], results: Mapping[str, Result]) -> list[Group]:
     """Sort tests and their results by kind; a result whose test is gone counts for nothing."""
-    sorted_out: dict[str, list[str]] = {title: [] for title in (*KINDS.values(), _OTHERS)}
+    sorted_out: dict[str, list[str]] = {title: [] for title in (*CRASHES.values(), *KINDS.values(), _OTHERS)}
     for test in tests:
         file = test.partition("::")[0].rpartition("/")[2]
-        sorted_out[KINDS.get(file, _OTHERS)].append(test)
+        sorted_out[_crash_title(test) or KINDS.get(file, _OTHERS)].append(test)
     return [
         Group(title, tuple(found), tuple(results[test] for test in found if test in results))
         for title, found in sorted_out.items()
@@ -99,7 +102,7 @@ def page(groups: Iterable[Group], facts: Facts) -> str:
     """Write the page."""
     listed = list(groups)
     rows = [_row(group.title, len(group.tests), group.results) for group in listed]
-    crashes = [line for group in listed if group.title == CRASHES for line in _crashes(group)]
+    crashes = [line for group in listed if group.title in CRASHES.values() for line in _crashes(group)]
     failed = [f"- `{result.test}`" for group in listed for result in group.failed]
     return "\n".join(
         [
@@ -135,29 +138,50 @@ def _row(title: str, there_are: int, results: Iterable[Result]) -> str:
 def _crashes(group: Group) -> list[str]:
     """Count the crash points by victim and place; a cell says passed of those there are."""
     there_are, passed = Counter(map(_kind, group.tests)), Counter(_kind(r.test) for r in group.passed)
+    hows = [how for how in HOW_SAID if any(there_are[victim, how] for victim in VICTIM_SAID)]
     lines = [
-        "## Crash points by victim and place",
+        f"## {group.title} by victim and place",
         "",
-        "Killed by SIGKILL (the last row: asked to end by SIGTERM), then run again in a new process to the end: production moved",
-        "once, each message posted once, the run closed once and verified, its record whole. Passed of those there are:",
+        *_SAID[group.title],
         "",
-        f"| who dies | {' | '.join(HOW_SAID.values())} |",
-        f"|---|{'---|' * len(HOW_SAID)}",
+        f"| who dies | {' | '.join(HOW_SAID[how] for how in hows)} |",
+        f"|---|{'---|' * len(hows)}",
     ]
     for victim, said in VICTIM_SAID.items():
+        if not any(there_are[victim, how] for how in hows):
+            continue
         cells = [
             f"{passed[victim, how]} of {there_are[victim, how]}" if there_are[victim, how] else ""
-            for how in HOW_SAID
+            for how in hows
         ]
         lines.append(f"| {said} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
-def _kind(test: str) -> tuple[str, str]:
+def _crash_title(test: str) -> str:
+    """Return the title of the procedure whose crash point a test is; empty: it is none."""
+    found = _POINT.search(test)
+    scenario = SCENARIOS.get(found["scenario"]) if found else None
+    return CRASHES[scenario.procedure] if scenario is not None else ""
+
+
+def _kind(test: str) -> tuple[Victim | str, How | str]:
     found = _POINT.search(test)
     return (found["victim"], found["how"]) if found else ("", "")
 
 
+_SAID = {
+    CRASHES[1]: [
+        "Killed by SIGKILL (the last row: asked to end by SIGTERM), then run again in a new process to the end: production moved",
+        "once, each message posted once, the run closed once and verified, its record whole. Passed of those there are:",
+    ],
+    CRASHES[2]: [
+        "Killed in the same ways. What changes production is a program here, the official command line, which may live on, die",
+        "with its kernel, or die alone: at its beginning, and at each request of a dry run and of a push. Then run again in a new",
+        "process to the end: one push went live, each message was posted once, the run is closed once and verified, its record",
+        "is whole, and neither the deploy key nor unredacted output is left. Passed of those there are:",
+    ],
+}
 _LIMITS = [
     "## What this cannot try",
     "",

@@ -1,4 +1,4 @@
-"""A broken company on loopback, and procedure 1 run in it by the real command, as a pipeline would.
+"""A broken company on loopback, and a procedure run in it by the real command, as a pipeline would.
 
 - Each stage has a world, an archive and a state folder of its own; what is shortened is waiting, never a check.
 - The command is in a session of its own; nothing here is ever sent a signal but what this stage has started.
@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ from repository import ROOT
 
 from rollback_lib.evidence.archive import Archive, RunFolder
 from rollback_lib.journal import FILE_NAME, Line, read_journal
+from rollback_lib.providers.child import Slot
 from rollback_lib.simulator import Jobs, Serving, WorldSpec, serve
+from rollback_lib.simulator.convex.furnishing import CROWD
+from rollback_lib.simulator.convex.spec import ConvexSpec
 
 INJECT = Path(__file__).parent / "inject"
 LONGEST_S = 90.0  # one run of the notebook takes a few seconds
@@ -40,13 +43,49 @@ POLICY: dict[str, Any] = {
     "read_deadline_s": 24,
     "slack_deadline_s": 8,
 }
-SCENARIOS: dict[str, dict[str, Any]] = {
-    "severity P0": {},
-    "severity P1": {
-        "severity": "P1",
-        "criterion": "P1.T3",
-        "reason": "Error rate above 10 % since the last deployment",
-    },
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How a company is broken, and which notebook is run against that with what."""
+
+    notebook: str
+    world: WorldSpec
+    given: dict[str, Any] = field(default_factory=dict)  # parameters
+    new_machine: bool = False  # nothing was ever installed there
+
+    @property
+    def procedure(self) -> int:
+        """Return the number of the procedure."""
+        return int(self.notebook.partition("_")[0])
+
+
+JOBS = Jobs(pending_s=0.05, running_s=0.1)
+FRONTEND = WorldSpec(history_s=1800, ingest_lag_s=0.1, jobs=JOBS)
+BACKEND = WorldSpec(
+    history_s=600,
+    ingest_lag_s=0.1,
+    jobs=JOBS,
+    convex=ConvexSpec(
+        live="bad",
+        documents=40,
+        visitors=tuple(visitor.model_copy(update={"every_s": 0.1}) for visitor in CROWD),
+    ),
+)
+BACKEND_FAILS = {"reason": "Members' accounts cannot be opened since the latest push of the backend"}
+SCENARIOS: dict[str, Scenario] = {
+    "severity P0": Scenario("1_vercel_rollback", FRONTEND),
+    "severity P1": Scenario(
+        "1_vercel_rollback",
+        FRONTEND,
+        {
+            "severity": "P1",
+            "criterion": "P1.T3",
+            "reason": "Error rate above 10 % since the last deployment",
+        },
+    ),
+    "backend P0": Scenario("2_convex_rollback", BACKEND, BACKEND_FAILS),
+    "backend P0 on a new machine": Scenario("2_convex_rollback", BACKEND, BACKEND_FAILS, new_machine=True),
 }
 
 
@@ -90,8 +129,9 @@ class Stage:
     _started: int = 0
 
     def start(self, *, run: str = "", environment: Mapping[str, str] | None = None) -> Running:
-        """Start the command on procedure 1: a new run, or the one named."""
-        words = ["run", "1_vercel_rollback", "-e", "drill", "--world", "given", "-f", str(self._parameters())]
+        """Start the command on the scenario's procedure: a new run, or the one named."""
+        notebook = SCENARIOS[self.scenario].notebook
+        words = ["run", notebook, "-e", "drill", "--world", "given", "-f", str(self._parameters())]
         return self._start(*words, *(("-p", f"run={run}") if run else ()), environment=environment or {})
 
     def say(self, *words: str) -> Ended:
@@ -113,6 +153,19 @@ class Stage:
         return Running(process, told)
 
     @property
+    def scratch(self) -> Path | None:
+        """Return where a drill's pushes are prepared; None where the company has no backend."""
+        convex = self.serving.platform.get("convex")
+        return None if convex is None else Path(f"{convex['repository']}.work")
+
+    @property
+    def program(self) -> Slot | None:
+        """Return the place of the command line that pushes."""
+        if self.scratch is None:
+            return None
+        return Slot(self.scratch / "runs" / "convex" / self.serving.platform["convex"]["deployment"] / "push")
+
+    @property
     def archive(self) -> Archive:
         """Return the archive of this stage."""
         return Archive(self.folder / "incidents")
@@ -126,14 +179,16 @@ class Stage:
     def _parameters(self) -> Path:
         place = self.folder / "parameters.json"
         platform = {**self.serving.platform, "archive": str(self.folder / "incidents")}
-        given = {"platform": platform, "policy": POLICY} | SCENARIOS[self.scenario]
+        given = {"platform": platform, "policy": POLICY} | SCENARIOS[self.scenario].given
         place.write_text(json.dumps(given), encoding="utf-8")
         return place
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         path = os.pathsep.join([str(INJECT), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        new = SCENARIOS[self.scenario].new_machine
         return {
             **os.environ,
+            **({"ROLLBACK_CACHE": str(self.folder / "cache")} if new else {}),
             **self.serving.variables,
             "ROLLBACK_HOME": str(ROOT),
             "PYTHONPATH": path,
@@ -144,9 +199,7 @@ class Stage:
 @contextmanager
 def stage(scenario: str) -> Iterator[Stage]:
     """Serve a world for as long as the block runs; its folder is gone afterwards."""
-    jobs = Jobs(pending_s=0.05, running_s=0.1)
-    spec = WorldSpec(history_s=1800, ingest_lag_s=0.1, jobs=jobs)
-    with serve(spec) as serving, tempfile.TemporaryDirectory(prefix="crash-") as folder:
+    with serve(SCENARIOS[scenario].world) as serving, tempfile.TemporaryDirectory(prefix="crash-") as folder:
         yield Stage(serving, Path(folder), scenario)
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from points import HOW_SAID, VICTIM_SAID
+from points import CHILD, REQUEST, Place, every_point
 from reliability import KINDS, PAGE, Facts, groups_of, page
 from repository import ROOT
 from results import Result, read_results, write_result
@@ -17,12 +17,15 @@ from results import Result, read_results, write_result
 TREE = "0123456789abcdef"
 FIGURES = re.compile(r"\| (\d+( of \d+)?)? ?(?=\|)")  # of one cell, or an empty one
 FACTS = Facts("2026-11-25", 2, "Linux x86_64", "3.11.7", TREE)
-POINT = "tests/faults/test_crash_points.py::test_run[severity P0, {}, effect.sending P1.S4]"
+CRASH_TEST = "tests/faults/test_crash_points.py::test_run"
+POINT = f"{CRASH_TEST}[severity P0, {{}}, effect.sending P1.S4]"
 TESTS = [
     POINT.format("kernel: torn"),
     POINT.format("kernel: late"),
     POINT.format("both: torn"),
-    *(f"tests/faults/{name}::test_one" for name in KINDS if name != "test_crash_points.py"),
+    *(f"tests/faults/{name}::test_one" for name in KINDS),
+    f"{CRASH_TEST}[backend P0, group: late, request convex deploy: finish_push]",
+    f"{CRASH_TEST}[backend P0 on a new machine, all: amid, child npm ci]",
 ]
 
 
@@ -41,21 +44,33 @@ def test_page_counts_what_was_found():
     """There are, tried, passed and seconds by kind; crash points by victim and place; failures by name."""
     results = {test: result(test) for test in TESTS[:2]}
     results[TESTS[3]] = result(TESTS[3], passed=False)
+    results[TESTS[-2]] = result(TESTS[-2])
     lines = page(groups_of(TESTS, results), FACTS).splitlines()
-    assert "| Crash points | 3 | 2 | 2 | 17 |" in lines
+    assert "| Crash points of procedure 1 | 3 | 2 | 2 | 17 |" in lines
+    assert "| Crash points of procedure 2 | 2 | 1 | 1 | 8 |" in lines
     assert "| Bad days of procedure 1 | 1 | 1 | 0 | 8 |" in lines
     assert "| Forged approvals | 1 | 0 | 0 | 0 |" in lines
     kernel = next(line for line in lines if line.startswith("| the kernel |"))
-    assert kernel.split(" | ")[1:] == ["", "1 of 1", "", "", "", "1 of 1", " |"]
+    assert kernel.split(" | ")[1:] == ["1 of 1", "1 of 1 |"]
     assert next(line for line in lines if line.startswith("| kernel and")).count("0 of 1") == 1
+    backend = lines[lines.index("## Crash points of procedure 2 by victim and place") :]
+    program = next(line for line in backend if line.startswith("| the program and the shell"))
+    assert program.split(" | ")[1:] == ["1 of 1", " |"]
+    assert next(line for line in backend if line.startswith("| kernel, `roll")).count("0 of 1") == 1
     assert lines[lines.index("## Failed") + 2] == f"- `{TESTS[3]}`"
     assert f"2026-11-25, 2 cores, Linux x86_64, Python 3.11.7, sources {TREE}." in lines
 
 
 def test_page_in_the_documents_is_one_that_was_generated():
     """Nobody has written into it by hand: but for the figures it is what the generator writes."""
+    lines = [Place("step.started", "P1.S4"), Place("prepare.sending", None, "message alert")]
+    programs = [Place(CHILD, None, "npm ci"), Place(REQUEST, None, "convex deploy: finish_push")]
+    points = [
+        *every_point("severity P0", lines),
+        *every_point("backend P0", [*lines, *programs]),
+    ]
     everything = [
-        *(POINT.format(f"{victim}: {how}") for victim in VICTIM_SAID for how in HOW_SAID),
+        *(f"{CRASH_TEST}[{point}]" for point in points),
         *TESTS[3:],
         "tests/faults/test_torture.py::test_one",
     ]

@@ -4,10 +4,17 @@
 - Only a kernel is armed, and only where `CRASH_AT` is set; every other process with this folder on its path is left alone.
 - Death is SIGKILL: no handler, no `finally`, nothing is flushed. SIGTERM is only for the victim that is asked to end.
 
-`CRASH_AT` is JSON: the journal line (`event`, `step`, `said`: its name, `nth`), `how` (before, torn, after: around that line; unsent: right
-before the request that it announces leaves; marked: that request only carries a mark, and the world kills), `victim`
-(kernel; run: the process that runs the notebook; both; held: that process, and the kernel is halted; stopped: that
-process is asked to end by SIGTERM) and `pid`, the file in which the kernel leaves its process id; beside it, with `.struck` behind its name, stands that the point was reached.
+`CRASH_AT` is JSON, with
+
+- the place: a journal line (`event`, `step`, `said`: its name, `nth`), or the beginning of a program (`event`: child,
+  `said`: its name);
+- `how`: before, torn, after: around that line. unsent: right before the request that it announces leaves, or the program
+  begins. marked: that request only carries a mark, and the world kills. begun: right after the program began; amid: some
+  time later. listen: nobody is killed, each program that begins is only written down;
+- `victim`: kernel; run: the process that runs the notebook; both; held: that process, and the kernel is halted; stopped:
+  that process is asked to end by SIGTERM; child: the program; pair: kernel and program; all: these two and `run`;
+- `pid`: the file in which the kernel leaves its process id. Beside it, with `.struck` behind its name, stands that the
+  point was reached; with `.children`, which programs began.
 """
 
 from __future__ import annotations
@@ -31,7 +38,11 @@ SIGNALS = {
     "run": (("run", signal.SIGKILL),),
     "held": (("run", signal.SIGKILL), ("kernel", signal.SIGSTOP)),
     "stopped": (("run", signal.SIGTERM),),
+    "child": (("child", signal.SIGKILL),),
+    "pair": (("child", signal.SIGKILL), ("kernel", signal.SIGKILL)),
+    "all": (("run", signal.SIGKILL), ("child", signal.SIGKILL), ("kernel", signal.SIGKILL)),
 }
+AMID_S = 0.7
 
 
 class Armed:
@@ -42,6 +53,7 @@ class Armed:
         self._place = given["event"], given["step"], given["said"]
         self._left = given["nth"]
         self._struck = Path(given["pid"] + ".struck")
+        self._children = Path(given["pid"] + ".children")
         self.announced_in: int | None = None  # the thread that has written the line before a request
 
     def meets(self, raw: bytes) -> bool:
@@ -53,12 +65,22 @@ class Armed:
         self._left -= here
         return here and self._left == 0
 
-    def die(self) -> None:
+    def meets_child(self, name: str) -> bool:
+        """Count the program; say whether it is the one."""
+        if self.how == "listen":
+            with self._children.open("a", encoding="utf-8") as file:
+                file.write(f"{name}\n")
+        here = self._place == ("child", None, name)
+        self._left -= here
+        return here and self._left == 0
+
+    def die(self, child: int = 0) -> None:
         """Kill the victim; returns only where the kernel is not it."""
         self._struck.touch()
-        run, kernel = os.getppid(), os.getpid()
-        for pid, number in SIGNALS[self.victim]:
-            os.kill(run if pid == "run" else kernel, number)
+        pids = {"run": os.getppid(), "kernel": os.getpid(), "child": child}
+        for who, number in SIGNALS[self.victim]:
+            leads = who == "child" and os.getpgid(child) == child
+            (os.killpg if leads else os.kill)(pids[who], number)
         if self.victim == "held":
             time.sleep(HALTED_WITHIN_S)  # all threads halt, but not at the same moment
         if self.victim == "stopped":
@@ -102,6 +124,40 @@ def wrap_client(module, armed: Armed) -> None:
     module.Client.send = sending
 
 
+def program_of(words) -> str:
+    """Name a program by what it is to do; its places and numbers differ from run to run."""
+    words = [words] if isinstance(words, str) else list(map(str, words))
+    if words[1:2] == ["-c"]:  # the shell that keeps its exit code
+        words = words[6:]
+    name, rest = Path(words[0]).name, words[1:]
+    if name == "node":
+        name, rest = "npm" if "npm" in Path(rest[0]).name else "convex", rest[1:]
+    if name == "git":
+        rest = [word for before, word in zip(["", *rest], rest, strict=False) if before != "-c"]
+        rest = [word for word in rest if not word.startswith("-")][:1]
+    flags = [word for word in rest[1:] if word in ("--dry-run", "--write-push-request")]
+    return " ".join([name, *rest[:1], *flags])
+
+
+def wrap_programs(armed: Armed) -> None:
+    """Put the point around the beginning of a program."""
+    import subprocess
+
+    begin = subprocess.Popen.__init__
+
+    def beginning(self, args, *more, **named):
+        here = armed.meets_child(program_of(args))
+        if here and armed.how == "unsent":
+            armed.die()
+        begin(self, args, *more, **named)
+        if here and armed.how == "amid":
+            time.sleep(AMID_S)
+        if here and armed.how in {"begun", "amid"}:
+            armed.die(self.pid)
+
+    subprocess.Popen.__init__ = beginning
+
+
 class Watch(MetaPathFinder):
     """Finds the two modules as Python would, and wraps them right after they are loaded."""
 
@@ -137,4 +193,6 @@ class Wrapping(Loader):
 if "CRASH_AT" in os.environ and "ipykernel_launcher" in sys.orig_argv:
     asked = json.loads(os.environ["CRASH_AT"])
     Path(asked["pid"]).write_text(str(os.getpid()), encoding="utf-8")
-    sys.meta_path.insert(0, Watch(Armed(asked)))
+    armed = Armed(asked)
+    sys.meta_path.insert(0, Watch(armed))
+    wrap_programs(armed)
