@@ -195,12 +195,13 @@ def test_failed_step_and_message_say_why(story: Story) -> None:
 
 def test_dry_run_and_ticks_are_told_as_they_were_last(story: Story) -> None:
     """What was found before the gate, and who had builds stopped and looked; without any there is no such heading."""
-    assert "Before the gate" not in page_of(story).text
+    assert "Rehearsed and ticked" not in page_of(story).text
     story.write("rehearsed", "P2.S3", told=["found in the first"])
     story.write("rehearsed", "P2.S3", told=["Convex would take it", "functions that go away: users:list"])
     story.write("freeze", frozen=False, mode="interactive")
     story.write("review", "P1.S3", reviewed=True, by="Ana Operator")
     text = page_of(story).text
+    assert "Rehearsed and ticked" in text
     assert re.search("Dry run [0-9:]+ Convex would take it functions that go away: users:list", text)
     assert "found in the first" not in text
     assert re.search("Builds [0-9:]+ NOT stopped", text)

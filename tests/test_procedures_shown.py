@@ -69,8 +69,11 @@ def test_a_long_listing_is_cut_and_says_so(rows: int, left: int | None) -> None:
 def test_a_long_cell_wraps_so_that_what_was_wanted_stays_in_sight() -> None:
     """A domain after the other in one cell does not push the threshold off the screen; ids stay on their line."""
     domains = ", ".join(f"www{n}.derrimut247.drill" for n in range(9))
-    html = Listing("After", ("seen", "wanted"), ((domains, "dpl_1 live"),))._repr_html_()
+    words, whole = "the commit's schema is enforced", "dpl_" + 28 * "x"
+    html = Listing("After", ("seen", "wanted"), ((domains, "dpl_1 live"), (words, whole)))._repr_html_()
     assert f"anywhere'>{domains}</td>" in html
+    assert f"min-width:13em'>{words}</td>" in html.replace("&#x27;", "'")
+    assert f"nowrap'>{whole}</td>" in html
     assert "nowrap'>dpl_1 live</td>" in html
 
 

@@ -59,7 +59,7 @@ class PushAgain:
             "what": f"convex deploy (version {rehearsal.version}) of an earlier commit",
             "deployment": f"{settings.deployment} ({settings.url})",
             "from": push_text(chosen.live) if chosen.live else "not known",
-            "to": f"{commit.short} {commit.subject}, by {commit.author} ({commit.sha})",
+            "to": f"{commit.sha} {commit.subject}, by {commit.author}",
             "dry run": f"Convex would take it, at {rehearsal.at:%H:%M:%S} UTC",
             **rehearsal.differs(),
             **{f"warning {number}": text for number, text in enumerate(rehearsal.warnings, start=1)},

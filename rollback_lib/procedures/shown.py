@@ -26,7 +26,7 @@ __all__ = ["WARNS", "Listing", "Notice", "Progress", "Tone", "checks_listing", "
 Tone = Literal["plain", "stop", "go"]
 
 _ADDRESS = re.compile(r"https?://[^\s<>&'\"]+")
-LONG_CELL = 60  # characters
+SHORT_CELL, LONG_CELL = 24, 60  # characters
 LONGEST = 12  # rows: what a screen holds beside the cells around it
 WARNS = "⚠"
 NAMES = 12  # of functions and the like in a line
@@ -121,8 +121,10 @@ def _loud(tone: str) -> str:
 
 
 def _width(cell: str) -> str:
-    """Keep a short cell on its line; a long one must not push its neighbours out of sight."""
-    return "white-space:nowrap" if len(cell) <= LONG_CELL else "min-width:24em;overflow-wrap:anywhere"
+    """Keep a short cell and an id on their line; words of a long one must not push its neighbours out of sight."""
+    if len(cell) > LONG_CELL:
+        return "min-width:24em;overflow-wrap:anywhere"
+    return "white-space:nowrap" if len(cell) <= SHORT_CELL or " " not in cell else "min-width:13em"
 
 
 def _text(line: str) -> str:
