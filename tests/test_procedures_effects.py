@@ -24,7 +24,15 @@ from rollback_lib.errors import (
 )
 from rollback_lib.journal import Journal
 from rollback_lib.model import Answer, Pass
-from rollback_lib.procedures.effects import Carrier, Effect, Observation, Patience, Seen, pauses
+from rollback_lib.procedures.effects import (
+    AGAIN_WITHIN_S,
+    Carrier,
+    Effect,
+    Observation,
+    Patience,
+    Seen,
+    pauses,
+)
 
 NAME = "rollback production to dpl_good"
 STEP = "P1.S4"
@@ -47,6 +55,8 @@ class Platform:
     shows: list[Seen | RollbackError] = field(default_factory=lambda: [Seen.NOT_HAPPENED])
     sent: int = 0
     asked_since: list[datetime] = field(default_factory=list)
+    takes_s: float = 1
+    overtaken: bool = False
 
     def send(self, permit: Pass) -> None:
         """Take one change, as the door does it: admitted first, answered after."""
@@ -54,7 +64,7 @@ class Platform:
         permit.admit(sending())
         if answer != "not_sent":
             self.sent += 1
-        self.clock.advance(1)
+        self.clock.advance(self.takes_s)
         if answer == "cut off":
             raise KeyboardInterrupt
         status = {"accepted": 201, "refused": 403}.get(answer)
@@ -69,12 +79,18 @@ class Platform:
         shown = self.shows.pop(0) if len(self.shows) > 1 else self.shows[0]
         if isinstance(shown, RollbackError):
             raise shown
-        return Observation(shown, f"it is {shown}")
+        return Observation(shown, f"it is {shown}", overtaken=self.overtaken)
 
     def effect(self) -> Effect:
         """Give the change to carry out."""
         return Effect(
-            NAME, STEP, {"live": "dpl_bad"}, "promote dpl_bad", send=self.send, observe=self.observe
+            NAME,
+            STEP,
+            {"live": "dpl_bad"},
+            "promote dpl_bad",
+            send=self.send,
+            observe=self.observe,
+            look="Look at the Vercel dashboard",
         )
 
 
@@ -297,6 +313,29 @@ def test_without_any_answer_it_is_sent_a_bounded_number_of_times(
     assert platform.sent == 3
     assert journal.lines[-1].event == "effect.unknown"
     assert "Vercel dashboard" in caught.value.next_step
+
+
+def test_no_answer_after_a_long_time_is_not_sent_for_again(
+    carrier: Carrier, platform: Platform, gate: Gate
+) -> None:
+    """A request that took minutes to come to nothing is not tried a second time; nobody waits for that."""
+    platform.answers, platform.takes_s = ["unclear"], AGAIN_WITHIN_S + 1
+    with pytest.raises(OutcomeUnknown, match="sent once without a clear answer"):
+        carry(carrier, platform, gate)
+    assert platform.sent == 1
+
+
+def test_no_answer_and_another_change_in_its_place_sends_nothing_again(
+    carrier: Carrier, platform: Platform, gate: Gate, journal: Journal
+) -> None:
+    """Somebody else acts: what is live is said, and that a person is to talk to a person."""
+    platform.answers, platform.overtaken = ["unclear"], True
+    with pytest.raises(OutcomeUnknown, match="another change has taken its place") as caught:
+        carry(carrier, platform, gate)
+    assert platform.sent == 1
+    assert journal.lines[-1].event == "effect.unknown"
+    assert "It is not live now: it is not happened" in caught.value.state
+    assert "Ask in the incidents channel" in caught.value.next_step
 
 
 def test_no_answer_and_unclear_sends_nothing_again(

@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from rollback_lib.providers.convex_push import Transcript, analysis_of, outcome_of, refusal_of
+from rollback_lib.providers.convex_push import (
+    Transcript,
+    analysis_of,
+    outcome_of,
+    refusal_of,
+    unknown_option,
+)
 
 
 def transcript(*lines: str) -> Transcript:
@@ -77,6 +83,9 @@ DEPLOYED, WOULD_HAVE = (
 )
 
 
+UNSET = "✖ Environment variable A is declared as required in convex.config.ts but its value was not set."
+
+
 @pytest.mark.parametrize(
     ("text", "code", "dry", "kind"),
     [
@@ -86,18 +95,27 @@ DEPLOYED, WOULD_HAVE = (
         (DEPLOYED, 0, True, "failed"),
         ("", 0, False, "unclear"),
         ("", 0, True, "failed"),
-        (DEPLOYED, 1, False, "failed"),
+        (DEPLOYED, 1, False, "unclear"),
         (f"Finalizing push...\n{DEPLOYED}", 1, False, "unclear"),
         ("Uploading functions", None, False, "unclear"),
         ("Uploading functions", None, True, "failed"),
         ("Finalizing push...\n✖ x 400 Bad Request: ConcurrentPush: x", 1, True, "refused"),
+        (f"Finalizing push...\n{UNSET}", 1, False, "refused"),
+        (f"Finalizing push...\n{UNSET}", None, False, "unclear"),
+        ("Finalizing push...\n✖ x 400 Bad Request: ConcurrentPush: x", 1, False, "unclear"),
         ("✖ Schema validation failed.", 1, False, "refused"),
         ("✖ Schema validation failed.", None, False, "unclear"),
     ],
 )
 def test_exit_code_and_text_say_together_what_became_of_it(text, code, dry, kind):
-    """Success is what both say; behind the last request nothing else is certain."""
+    """Success is what both say; behind the last request nothing else is certain, but that a variable is missing."""
     assert outcome_of(text, code, dry=dry) == kind
+
+
+def test_command_line_that_is_too_old_says_what_it_does_not_know():
+    """So that people hear of its age and not of a failed push."""
+    assert unknown_option("x\nerror: unknown option '--message'\n(Did you mean --messages?)") == "--message"
+    assert unknown_option("✖ 400 Bad Request: error: unknown option '--message'") == ""
 
 
 def test_lines_are_made_readable():

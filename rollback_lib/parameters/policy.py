@@ -47,6 +47,7 @@ class Policy(Frozen):
     poll_first_s: PositiveSpan
     poll_max_s: PositiveSpan
     alias_job_deadline_s: PositiveSpan
+    push_limit_s: PositiveSpan  # the command line that pushes a backend's code is ended after it
     push_deadline_s: PositiveSpan  # of a backend's code, after the command line has ended or was lost
     verify_deadline_s: PositiveSpan
     verify_poll_s: PositiveSpan

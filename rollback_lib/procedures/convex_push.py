@@ -16,7 +16,9 @@ from rollback_lib.clock import to_iso
 from rollback_lib.consent.gates import Ask, Gate
 from rollback_lib.errors import GateClosed, NotApplied, OutcomeUnknown, PlanViolation
 from rollback_lib.model import GateId, Pass, digest_of
+from rollback_lib.procedures.convex_refused import told, ways
 from rollback_lib.procedures.convex_rehearse import Rehearsing
+from rollback_lib.procedures.convex_search import push_fingerprint
 from rollback_lib.procedures.convex_shown import Chosen, Rehearsal, push_text
 from rollback_lib.procedures.effects import Effect, Observation, Seen
 from rollback_lib.procedures.session import Session
@@ -49,9 +51,12 @@ class PushAgain:
         settings, commit = self.rehearsing.search.settings, chosen.revision.commit
         state = self.state(chosen, rehearsal)
         last = self.rehearsing.search.convex.last_push()
-        if last is not None and last.at > rehearsal.at:
+        if push_fingerprint(last) != self.rehearsing.search.seen_last:
+            when = (
+                f"at {last.at:%H:%M:%S} UTC ({last.message or 'without a message'})" if last else "meanwhile"
+            )
             raise GateClosed(
-                f"Gate P2.G1 was not shown: somebody pushed at {last.at:%H:%M:%S} UTC, after the dry run.",
+                f"Gate P2.G1 was not shown: somebody pushed {when}, after this run had read what was pushed.",
                 "This run has sent nothing that changes production.",
                 "Ask in the incidents channel who pushed what. Then begin a new run (new_run = True), which looks again.",
             )
@@ -100,6 +105,7 @@ class PushAgain:
             inverse=inverse,
             send=partial(self._send, chosen),
             observe=partial(self.observe, chosen),
+            look="Look what runs (Convex dashboard, History; npx convex function-spec)",
         )
 
     def state(self, chosen: Chosen, rehearsal: Rehearsal) -> dict[str, str]:
@@ -170,10 +176,10 @@ class PushAgain:
                 Seen.HAPPENED, f"live since {last.at:%H:%M:%S} UTC, as the last push says", skew_s
             )
         if is_live:
-            told = (
+            known_by = (
                 f"the last push is {last.message or 'without a message'!r}" if last else "no push on record"
             )
-            return Observation(Seen.HAPPENED, f"the commit's code is live; {told}", skew_s)
+            return Observation(Seen.HAPPENED, f"the commit's code is live; {known_by}", skew_s)
         if ours:
             return Observation(
                 Seen.BROKEN, "our push is the last one, and other code is live", skew_s, overtaken=True
@@ -213,18 +219,29 @@ class PushAgain:
         progress.stage("convex deploy; do not interrupt")
         telling = Telling(self.session.journal.folder / _OUTPUT, progress.note, self._keep)
         done = rehearsing.cli.deploy(
-            checkout, self._message(chosen), permit, telling, project=rehearsing.project
+            checkout,
+            self._message(chosen),
+            permit,
+            telling,
+            project=rehearsing.project,
+            most_s=rehearsing.longest_s,
         )
         self.session.journal.append("note", data={"text": f"what the command line said: {_OUTPUT}"})
+        output = self.session.journal.folder / _OUTPUT
         if done.kind in ("refused", "failed"):
+            who = (
+                "Convex refused the push"
+                if done.kind == "refused"
+                else "The command line did not make the push"
+            )
             raise NotApplied(
-                f"The push of {chosen.revision.commit.short} was not carried out: {done.ending}",
-                "Nothing was changed: the backend runs what it ran before.",
-                f"Read {self.session.journal.folder / _OUTPUT}, see to its reason, then begin a new run (new_run = True).",
+                f"{who} of {chosen.revision.commit.short}: {told(done)}.",
+                "This run changed nothing: its code did not go live.",
+                f"{ways(done, 'then begin a new run (new_run = True).')} The whole output: {output}",
             )
         if done.kind == "unclear":
             raise OutcomeUnknown(
-                f"The command line ended without saying what became of the push of {chosen.revision.commit.short}: {done.ending}",
+                f"The command line ended without saying what became of the push of {chosen.revision.commit.short}: {done.ending}.",
                 _MAY_HAVE,
                 "Run this cell again: it asks Convex first.",
             )

@@ -16,9 +16,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from rollback_lib.errors import BadParameters, NotApplied, RollbackError
+from rollback_lib.errors import BadParameters, NotApplied, RollbackError, Unreachable
 from rollback_lib.journal import Intent
 from rollback_lib.node import cache_folder, installed
+from rollback_lib.procedures.convex_refused import told, ways
 from rollback_lib.procedures.convex_search import BackendSearch
 from rollback_lib.procedures.convex_shown import Chosen, Difference, Rehearsal, difference
 from rollback_lib.procedures.session import Session
@@ -26,24 +27,13 @@ from rollback_lib.procedures.shown import Progress
 from rollback_lib.providers.checkout import Checkout
 from rollback_lib.providers.convex_cli import CliRun, ConvexCli, Telling
 from rollback_lib.providers.convex_key import KEY_NAME, Credential
-from rollback_lib.providers.convex_push import Analysis, Refusal
+from rollback_lib.providers.convex_push import Analysis, too_old
 
 __all__ = ["Rehearsing", "own_folder"]
 
 _DRY_RUN = "attachments/convex-dry-run.txt"
-_UNCHANGED = "Nothing was changed: the backend still runs what it ran before."
-_WAYS: dict[str, str] = {
-    "schema": "Ways out: push a commit whose schema takes both (widen it: v.optional, v.union), or mend or remove these documents, "
-    "or restore data from before (procedure 3), or roll forward with a fix.",
-    "variables": "Set these environment variables on the deployment again (npx convex env set), then run this cell again.",
-    "race": "Somebody else pushes: ask in the incidents channel, then run this cell again.",
-    "concurrent": "Somebody else pushes: ask in the incidents channel, then run this cell again.",
-    "key": f"Check the deploy key ({KEY_NAME}), then run the open cell and this one again.",
-    "permission": "Use a deploy key with the permission deployment:deploy, then run the open cell and this one again.",
-    "paused": "Resume the deployment in Convex's dashboard (Settings), then run this cell again.",
-    "prompt": "Convex asks a person something first: push by hand from the folder named in the output, and answer it.",
-    "other": "Read the output. If it stays so, roll forward with a fix.",
-}
+_UNCHANGED = "Nothing was changed by this run."
+_MESSAGE = "dry run"  # a command line that takes none is found out here, not behind the gate
 
 
 def own_folder(kind: str, environment: str, repository: Path) -> Path:
@@ -97,15 +87,15 @@ class Rehearsing:
             "checks the commit out, with its packages; on this machine's first time that takes minutes"
         )
         checkout = self.checkout(chosen.sha)
-        progress.stage("makes its code as it would be pushed")
-        bundle = self.cli.bundle(checkout, self.project)
         began = self.session.clock.now()
         progress.stage("asks Convex: convex deploy --dry-run")
         done = self._dry_run(checkout, progress)
         if done.kind != "done":
-            progress.note("it would refuse it, for the reason below; nothing was changed")
+            how = "Convex would refuse it" if done.kind == "refused" else "no answer"
+            progress.note(f"{how}, for the reason below; nothing was changed")
             raise self._refused(chosen, done)
-        progress.stage("compares it with what is live")
+        progress.stage("makes its code as it would be pushed, and compares it with what is live")
+        bundle = self.cli.bundle(checkout, self.project, most_s=self.longest_s)
         analysis = done.analysis
         differs = self._difference(analysis)
         reads = self.search.repository.variables(chosen.sha)
@@ -126,10 +116,15 @@ class Rehearsing:
         )
         for text in found.warnings:  # shown with what is returned
             self.session.journal.append("warning", data={"text": text})
-        told, dumped = list(found.told()), _ADAPTER.dump_python(found, mode="json")
-        data = {"sha": chosen.sha, "rehearsal": dumped, "told": told}
+        lines, dumped = list(found.told()), _ADAPTER.dump_python(found, mode="json")
+        data = {"sha": chosen.sha, "rehearsal": dumped, "told": lines}
         self.session.journal.append("rehearsed", step="P2.S3", data=data)
         return found
+
+    @property
+    def longest_s(self) -> float:
+        """Return for how long the command line may run."""
+        return self.session.resolved.policy.push_limit_s
 
     def last(self, sha: str) -> Rehearsal | None:
         """Return the latest rehearsal of a commit in this run; None if there is none."""
@@ -177,7 +172,9 @@ class Rehearsing:
         )
         telling = Telling(self._file(_DRY_RUN), progress.note)
         try:
-            done = self.cli.dry_run(checkout, intent, telling, project=self.project)
+            done = self.cli.dry_run(
+                checkout, intent, telling, message=_MESSAGE, project=self.project, most_s=self.longest_s
+            )
         except RollbackError as exc:
             intent.failed(exc.happened)
             raise
@@ -187,14 +184,21 @@ class Rehearsing:
             intent.failed(done.ending)
         return done
 
-    def _refused(self, chosen: Chosen, done: CliRun) -> NotApplied:
-        refusal = done.refusal
-        told = _told(refusal) if refusal is not None else f"{done.ending} (exit code {done.code})"
-        ways = _WAYS[refusal.kind] if refusal is not None else _WAYS["other"]
-        return NotApplied(
-            f"Convex would refuse commit {chosen.revision.commit.short}: {told}.",
+    def _refused(self, chosen: Chosen, done: CliRun) -> RollbackError:
+        """Tell Convex's own refusal apart from a command line that came to no answer."""
+        short, output = chosen.revision.commit.short, self._file(_DRY_RUN)
+        if done.unknown_option:
+            return too_old(chosen.sha, done.unknown_option)
+        if done.kind == "refused":
+            return NotApplied(
+                f"Convex would refuse commit {short}: {told(done)}.",
+                _UNCHANGED,
+                f"{ways(done, 'then run this cell again.')} The whole output: {output}",
+            )
+        return Unreachable(
+            f"The command line did not come to say whether Convex would take commit {short}: {done.ending}.",
             _UNCHANGED,
-            f"{ways} The whole output: {self._file(_DRY_RUN)}",
+            f"Run this cell again. If it stays so, name another commit in the parameter commit, or roll forward with a fix. The whole output: {output}",
         )
 
     def _difference(self, analysis: Analysis | None) -> Difference | None:
@@ -213,14 +217,14 @@ class Rehearsing:
 
     def _surroundings(self, unset: tuple[str, ...], differs: Difference | None) -> tuple[str, ...]:
         """Say what the older code misses around it: its variables, and what the live frontend calls."""
-        told = []
+        found = []
         if unset:
-            told.append(
+            found.append(
                 f"the commit reads environment variables that are not set: {', '.join(unset)}; what reads them fails"
             )
         if differs is not None and differs.removed:
-            told += self._frontend(differs.removed)
-        return tuple(told)
+            found += self._frontend(differs.removed)
+        return tuple(found)
 
     def _frontend(self, removed: tuple[str, ...]) -> list[str]:
         """Say which of the functions that go are named by the frontend that is live."""
@@ -245,34 +249,25 @@ class Rehearsing:
         """Say what will run against older code: it outlives every push."""
         if analysis is None:
             return ("what Convex found in the code is not known: its functions cannot be compared",)
-        told = [] if not analysis.components else ["components are pushed too, and are not compared here"]
+        found = [] if not analysis.components else ["components are pushed too, and are not compared here"]
         try:
             scheduled = self.search.convex.scheduled()
         except RollbackError as exc:
-            return (*told, f"functions that wait to be run are not known: {exc.reason}")
+            return (*found, f"functions that wait to be run are not known: {exc.reason}")
         known = {function.name for function in analysis.functions}
         lost = [one for one in scheduled.waiting if one.function not in known]
         if lost:
             names = ", ".join(sorted({one.function for one in lost}))
-            told.append(
+            found.append(
                 f"{len(lost)} scheduled call(s) will fail: the commit has no {names} (the first is due {_due(lost[0].at)})"
             )
         kept = len(scheduled.waiting) - len(lost)
         if kept:
-            told.append(f"{kept} scheduled call(s) will run with the older code")
-        return tuple(told)
+            found.append(f"{kept} scheduled call(s) will run with the older code")
+        return tuple(found)
 
     def _file(self, name: str) -> Path:
         return self.session.journal.folder / name
-
-
-def _told(refusal: Refusal) -> str:
-    if refusal.kind == "schema" and refusal.table:
-        field = f", field {refusal.field}" if refusal.field else ""
-        return f"document {refusal.document or '(unknown)'} of table {refusal.table}{field} does not fit its schema: {refusal.why.rstrip('.')}"
-    if refusal.kind == "variables":
-        return f"environment variables that it needs are not set: {', '.join(refusal.names)}"
-    return refusal.words.rstrip(".")
 
 
 def _due(at: datetime | None) -> str:

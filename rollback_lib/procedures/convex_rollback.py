@@ -276,9 +276,17 @@ class ConvexRollback(Procedure):
             raise CheckFailed(
                 f"After the rollback: {seen}.",
                 self.state_and_undo()[0],
-                "Run this cell again to look once more. If it stays so, this commit is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older commit, or triage again.",
+                self._what_now(),
             )
         return checks_listing(title, checks)
+
+    def _what_now(self) -> str:
+        """Say what to do where a check failed: a paused deployment answers no function, whatever its code."""
+        with contextlib.suppress(RollbackError):
+            state = self._search.convex.state()
+            if not state.running:
+                return f"Resume the deployment in Convex's dashboard (Settings), which is {state.name}; then run this cell again."
+        return "Run this cell again to look once more. If it stays so, this commit is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older commit, or triage again."
 
     def _live_since(self, pushed: Pushed) -> datetime:
         """Return when the commit was seen to be live, or when it was sent: calls before that say nothing of it."""

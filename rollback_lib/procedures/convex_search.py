@@ -32,11 +32,11 @@ from rollback_lib.procedures.revisions import (
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.vercel_facts import skew_of
 from rollback_lib.providers.convex import ConvexClient
-from rollback_lib.providers.convex_facts import Audit, NotAvailable
+from rollback_lib.providers.convex_facts import Audit, AuditEvent, NotAvailable
 from rollback_lib.providers.repository import Commit, Repository
 from rollback_lib.providers.vercel import Deployment
 
-__all__ = ["BackendSearch"]
+__all__ = ["BackendSearch", "push_fingerprint"]
 
 SHOWN_AT_MOST = 5
 _LOOKBACK = timedelta(days=30)
@@ -89,6 +89,10 @@ class BackendSearch:
             BadParameters: No repository.
             Unreachable: Convex gave no usable answer.
         """
+        last = (
+            self.convex.last_push()
+        )  # before all else: whoever pushes while it is read is noticed at the gate
+        self.session.journal.append("pushes.read", step="P2.S2", data={"last": push_fingerprint(last)})
         state = self.repository.state()
         notes = [
             f"the clone {state.folder} is shallow: commits before its edge are not known"
@@ -104,10 +108,20 @@ class BackendSearch:
             return Pushes(found, "Convex audit log", tuple(notes))
         notes.append(f"Convex's audit log cannot be read: {log.reason}")
         pushing = [build for build in builds if self._pushes_backend(build)]
-        last = self.convex.last_push()
         found = pushes_by_builds(pushing, last, self.repository.mentioned)
         source = "Vercel's builds and the last push" if pushing else "the last push alone"
         return Pushes(found, source, tuple(notes))
+
+    @property
+    def seen_last(self) -> str:
+        """Return the fingerprint of what was the last push when step 3 decided; empty: nothing was read yet."""
+        decided = self.session.journal.last("step.done", "P2.S3")
+        read = [
+            line.data["last"]
+            for line in self.session.journal.find("pushes.read")
+            if decided is None or line.seq < decided.seq
+        ]
+        return str(read[-1]) if read else ""
 
     def chosen(self) -> Chosen:
         """Find the last stable commit, or check the one asked for.
@@ -260,3 +274,8 @@ class BackendSearch:
             )
         note = "named by the operator; it is not known to have been live before the issue"
         return Revision(commit, None, None, "git", (), (note,))
+
+
+def push_fingerprint(push: AuditEvent | None) -> str:
+    """Return a push as text that tells it from every other, by Convex's own time."""
+    return f"{to_iso(push.at)} {push.actor} {push.message}".strip() if push is not None else "none"

@@ -4,7 +4,8 @@
 - Finished before: the recorded result, nothing is sent.
 - Cut off before: the platform is asked first. Not sent or not happened: send. Happened or running: recovered.
   Nobody can tell: stop with the question.
-- An unclear answer is observed before anything is sent again, and that only a bounded number of times.
+- An unclear answer is observed before anything is sent again, and that only a bounded number of times, and not late.
+- Where another change has taken its place meanwhile, nothing is sent again: a person has to talk to a person.
 - As long as one attempt may have arrived, the platform is asked about it, whatever became of the later ones.
 """
 
@@ -23,7 +24,7 @@ from rollback_lib.journal import Journal, Line
 from rollback_lib.journal.attempts import in_doubt
 from rollback_lib.model import Pass, RequestClass
 
-__all__ = ["Carrier", "Effect", "Observation", "Patience", "Seen", "pauses"]
+__all__ = ["AGAIN_WITHIN_S", "Carrier", "Effect", "Observation", "Patience", "Seen", "pauses"]
 
 
 class Seen(StrEnum):
@@ -36,6 +37,7 @@ class Seen(StrEnum):
     UNCLEAR = "unclear"
 
 
+AGAIN_WITHIN_S = 120.0  # of the first attempt: nobody waits for a third one that long
 _REACHED = (Seen.HAPPENED, Seen.RUNNING, Seen.BROKEN)  # the platform has taken it on
 
 
@@ -59,6 +61,7 @@ class Effect:
     inverse: str  # how to undo it, in words
     send: Callable[[Pass], None]
     observe: Callable[[datetime], Observation]  # since when it may have been sent
+    look: str = "Look in the platform's own dashboard what is live"  # what a person does who wants to know
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,19 @@ class Carrier:
         earlier = self.settle(effect)
         if earlier is not None:
             return earlier
-        for _ in range(self.patience.attempts):
+        first_s = self.clock.monotonic()
+        times = 0
+        while times < self.patience.attempts and self.clock.monotonic() - first_s <= AGAIN_WITHIN_S:
+            times += 1
             gate.reconfirm()  # before the platform is looked at, which has to be the last thing before the request
             check_state()
             sent = self._send(effect, gate, check_state)
             if sent is not None:
                 return sent
-        reason = f"{effect.name}: sent {self.patience.attempts} times without a clear answer, and the platform shows no sign of it"
+        how_often = "once" if times == 1 else f"{times} times"
+        reason = (
+            f"{effect.name}: sent {how_often} without a clear answer, and the platform shows no sign of it"
+        )
         raise self._unknown(effect, reason)
 
     def settle(self, effect: Effect) -> Observation | None:
@@ -171,6 +180,8 @@ class Carrier:
             return found
         if self._leaves_open(effect, found):
             raise self._unknown(effect, f"{exc.happened} {found.detail}") from exc
+        if found.overtaken:
+            raise self._overtaken(effect, found) from exc
         permit.failed(
             f"{exc.happened} Not seen on the platform within {self.patience.observe_s:g} s: {found.detail}"
         )
@@ -241,7 +252,16 @@ class Carrier:
         return OutcomeUnknown(
             f"Nobody can say yet whether this happened: {reason}.",
             "Production may or may not have moved. This run sends nothing more by itself.",
-            "Look which deployment is live (Vercel dashboard, Deployments), then run this cell again: it asks the platform first.",
+            f"{effect.look}, then run this cell again: it asks the platform first.",
+        )
+
+    def _overtaken(self, effect: Effect, found: Observation) -> OutcomeUnknown:
+        reason = f"{effect.name}: no clear answer came, and another change has taken its place"
+        self.journal.append("effect.unknown", step=effect.step, data={"name": effect.name, "reason": reason})
+        return OutcomeUnknown(
+            f"Nobody can say whether this was live for a moment: {reason}.",
+            f"It is not live now: {found.detail}. This run sends nothing more by itself.",
+            "Ask in the incidents channel who did that, and whether it is meant to stay. Then begin a new run (new_run = True), which looks again.",
         )
 
 

@@ -104,6 +104,7 @@ class Move:
             inverse=f"{back} (promotes {stable.live}; in the Vercel dashboard: Deployments, {stable.live}, Promote)",
             send=partial(self._send, stable),
             observe=partial(self.watch.observe, target),
+            look="Look which deployment is live (Vercel dashboard, Deployments)",
         )
 
     def require_unmoved(self, gate: Gate, stable: Stable) -> None:

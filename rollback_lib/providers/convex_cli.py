@@ -29,9 +29,28 @@ from rollback_lib.providers.checkout import Checkout
 from rollback_lib.providers.child import Child, Left, Slot
 from rollback_lib.providers.convex_facts import Module
 from rollback_lib.providers.convex_key import KEY_NAME, Credential
-from rollback_lib.providers.convex_push import Analysis, Outcome, Refusal, Transcript, outcome_of, refusal_of
+from rollback_lib.providers.convex_push import (
+    Analysis,
+    Outcome,
+    Refusal,
+    Transcript,
+    outcome_of,
+    refusal_of,
+    too_old,
+    unknown_option,
+)
 
-__all__ = ["Allowed", "Bundle", "CliRun", "ConvexCli", "Orphan", "Telling", "cli_path", "push_arguments"]
+__all__ = [
+    "Allowed",
+    "Bundle",
+    "CliRun",
+    "ConvexCli",
+    "Orphan",
+    "Telling",
+    "cli_path",
+    "push_arguments",
+    "too_old",
+]
 
 # What the command line asks a person about; without one it refuses, and names the flag.
 Allowed = Literal["--skip-large-indexes-check", "--allow-unstaging-schema"]
@@ -45,6 +64,7 @@ _NOWHERE = "http://127.0.0.1:1"  # a port that no request may go to: the newest 
 _PASSED_ON = ("NODE_EXTRA_CA_CERTS", *(f"{name}_PROXY" for name in ("HTTP", "HTTPS", "NO")))
 _STRENGTH = {RequestClass.READ: 0, RequestClass.PREPARE: 1, RequestClass.EFFECT: 2}
 _UNTOUCHED = "Nothing was sent."
+_STACK = re.compile(r"at \S|Node\.js v|[\^~{}\]]+$")  # what Node writes around the reason of a crash
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _KINDS: Mapping[Outcome, str] = {
     "done": "accepted",
@@ -99,10 +119,18 @@ class CliRun:
 
     @property
     def ending(self) -> str:
-        """Return its last line that says something, for a sentence."""
-        return next(
-            (line.strip("✖✔ ") for line in reversed(self.text.splitlines()) if line.strip()), "no output"
-        )
+        """Return its last line that says something, for a sentence, without a full stop; a stack says nothing."""
+        if self.timed_out:
+            return f"it was ended, because it took longer than {self.elapsed_s:.0f} s"
+        lines = (line.strip("✖✔ ") for line in reversed(self.text.splitlines()) if line.strip())
+        last = next((line for line in lines if not _STACK.match(line)), "no output")
+        said = " ".join(last.split()).rstrip(".")
+        return f"{said} (exit code {self.code})" if self.code else said
+
+    @property
+    def unknown_option(self) -> str:
+        """Return what was asked of it and is not known to its version; empty: nothing."""
+        return unknown_option(self.text)
 
 
 @dataclass(frozen=True)
@@ -178,7 +206,7 @@ class ConvexCli:
     def __repr__(self) -> str:
         return f"ConvexCli({self._settings.deployment!r})"
 
-    def bundle(self, checkout: Checkout, project: str = "") -> Bundle:
+    def bundle(self, checkout: Checkout, project: str = "", most_s: float = LONGEST_DRY_RUN_S) -> Bundle:
         """Make a commit's code as it would be pushed, and push nothing.
 
         Asks Convex where the key leads and what is live; changes nothing.
@@ -186,23 +214,26 @@ class ConvexCli:
         Args:
             checkout: The commit, with its packages installed.
             project: Where package.json is, below the checkout's folder.
+            most_s: It is ended after so many seconds.
 
         Raises:
-            BadParameters: No key of this deployment, or no command line among the packages.
+            BadParameters: No key of this deployment, no command line among the packages, or one that is too old.
             LeaseHeld: The command line runs already.
             PlanViolation: The folder is not the commit any more.
             Unreachable: The command line did not make it.
         """
         written = self.slot.made / "push"  # holds the key
         arguments = [*push_arguments(dry=True), "--write-push-request", str(written)]
-        run = _Run(checkout, project, arguments, Telling(), LONGEST_DRY_RUN_S)
+        run = _Run(checkout, project, arguments, Telling(), most_s)
         with self._followed(self._prepared(run)(), run) as done:
+            if done.unknown_option:
+                raise too_old(checkout.sha, done.unknown_option)
             try:
                 told = json.loads(written.with_suffix(".json").read_bytes())["appDefinition"]
                 return _bundle(checkout.sha, told)
             except (OSError, ValueError, KeyError, TypeError) as exc:
                 raise Unreachable(
-                    f"The command line did not make the code of {checkout.sha[:12]} as it would be pushed: {done.ending}",
+                    f"The command line did not make the code of {checkout.sha[:12]} as it would be pushed: {done.ending}.",
                     "Nothing was changed.",
                     "Run the cell again; if it stays so, compare what is live by hand (npx convex function-spec).",
                 ) from exc
@@ -213,6 +244,7 @@ class ConvexCli:
         permit: Pass | None,
         telling: Telling,
         *,
+        message: str | None = None,
         project: str = "",
         allow: Sequence[Allowed] = (),
         most_s: float = LONGEST_DRY_RUN_S,
@@ -225,6 +257,7 @@ class ConvexCli:
             checkout: The commit, with its packages installed.
             permit: For a harmless change at least.
             telling: Where the output goes.
+            message: Of the push to come: a command line that cannot take it is found out before the gate.
             project: Where package.json is, below the checkout's folder.
             allow: What a person has said yes to.
             most_s: It is ended after so many seconds.
@@ -235,7 +268,7 @@ class ConvexCli:
             PlanViolation: No pass, or the folder is not the commit any more. Nothing was sent.
         """
         arguments = [
-            *push_arguments(dry=True, allow=allow),
+            *push_arguments(message, dry=True, allow=allow),
             "--verbose",
         ]  # then it tells what Convex found in the code
         return self._change(_Run(checkout, project, arguments, telling, most_s), permit)

@@ -3,6 +3,7 @@
 - Only what the command line wrote is read, by the texts of its own source; what is not recognised is never a refusal.
 - Code goes live with the last request of a push. Before the line that announces it nothing has changed; after it only
   success is certain, whatever the exit code: a lost answer makes it send again, and the second one may be refused.
+  One refusal is certain there, too: for variables that are not set. Those of code that is live cannot be removed.
 - No document's content and no answer to a push is handed on: they hold people's data and all environment variables.
 """
 
@@ -14,11 +15,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rollback_lib.errors import BadParameters
 from rollback_lib.http.reply import readable
 from rollback_lib.providers.convex_facts import Function, Schema, analysed_functions
 from rollback_lib.providers.shapes import a_list, a_mapping
 
-__all__ = ["Analysis", "Outcome", "Refusal", "Transcript", "analysis_of", "outcome_of", "refusal_of"]
+__all__ = [
+    "Analysis",
+    "Outcome",
+    "Refusal",
+    "Transcript",
+    "analysis_of",
+    "outcome_of",
+    "refusal_of",
+    "unknown_option",
+]
 
 Outcome = Literal["done", "refused", "failed", "unclear"]
 
@@ -41,6 +52,7 @@ _PROMPTS = ("Cannot prompt for input", "To confirm the push:")
 _RACES = ("Schema was overwritten by another push", "Environment variables have changed during push")
 _BAD_KEYS = frozenset({"BadAdminKey", "BadDeployKey", "InvalidDeployKey", "MissingAdminKey"})
 _BAD_KEY = "deploy key was invalid"
+_TOO_OLD = re.compile(r"^error: unknown option '(--[a-z-]+)", re.MULTILINE)
 _PAUSED = "while this deployment is paused"
 
 
@@ -158,9 +170,16 @@ def outcome_of(text: str, code: int | None, *, dry: bool) -> Outcome:
     if code == 0:
         said = any(line.startswith(_WOULD_HAVE if dry else _DEPLOYED) for line in lines)
         return "done" if said else ("failed" if dry else "unclear")
-    if not dry and (code is None or any(_FINALIZING in line for line in lines)):
-        return "unclear"
-    return "refused" if code is not None and refusal_of(text) is not None else "failed"
+    refusal = refusal_of(text) if code is not None else None
+    if not dry and (code is None or any(_FINALIZING in line or line.startswith(_DEPLOYED) for line in lines)):
+        return "refused" if refusal is not None and refusal.kind == "variables" else "unclear"
+    return "refused" if refusal is not None else "failed"
+
+
+def unknown_option(text: str) -> str:
+    """Return what was asked of a command line that is too old to know it; empty: nothing."""
+    found = _TOO_OLD.search(text)
+    return found[1] if found is not None else ""
 
 
 def refusal_of(text: str) -> Refusal | None:
@@ -169,12 +188,21 @@ def refusal_of(text: str) -> Refusal | None:
     if marked < 0:
         return None
     said = text[marked:]
-    words = " ".join(line.strip("✖ ") for line in said.splitlines() if line.strip("✖ "))[:600]
+    words = " ".join(said.replace("✖", " ").split())[:600]
     for look in (_schema, _variables, _prompt, _named):
         found = look(said, words)
         if found is not None:
             return found
     return None
+
+
+def too_old(sha: str, option: str) -> BadParameters:
+    """Say that a commit's command line does not know what is asked of it."""
+    return BadParameters(
+        f"The command line of commit {sha[:12]} is too old to be run from here: it does not know {option}.",
+        "Nothing was changed.",
+        "Name a commit with a newer convex in the parameter commit, or roll forward with a fix; or push this one by hand, from a folder of its own (npm ci, then npx convex deploy).",
+    )
 
 
 def _schema(said: str, words: str) -> Refusal | None:
