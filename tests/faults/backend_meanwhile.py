@@ -1,0 +1,125 @@
+"""What happens meanwhile on the bad days of procedure 2, and what is looked at besides when they are over."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from backend_company import Company
+
+from rollback_lib.journal import Line
+from rollback_lib.simulator import Fault
+
+__all__ = [
+    "clone_is_as_it_was",
+    "colleague_pushes",
+    "convex_goes_down_once_it_is_live",
+    "gate_has_shown",
+    "key",
+    "shallow_clone",
+    "somebody_works_in_the_clone",
+    "three_of_four_queries_failed",
+    "was_observed_before_anything_else",
+]
+
+Lines = tuple[Line, ...]
+
+
+def colleague_pushes(company: Company) -> None:
+    """Somebody else puts a mended version live."""
+    company.backend.push_by_colleague("hotfix")
+
+
+def convex_goes_down_once_it_is_live(company: Company) -> None:
+    """From the moment at which the push is live nothing is answered any more."""
+    pushes, faults = company.backend.pushes, company.serving.world.faults
+    finish = pushes.finish
+
+    def last_act(tree: Mapping[str, Any], actor: Mapping[str, Any]) -> dict[str, Any]:
+        done = finish(tree, actor)
+        fault = {"service": "convex", "kind": "503", "nth": {"from": 1}}
+        faults.add((Fault.model_validate(fault),))
+        return done
+
+    company.patch.setattr(pushes, "finish", last_act)
+
+
+def somebody_works_in_the_clone(company: Company) -> None:
+    """There are changes that are in no commit, and a file that git does not know."""
+    (company.repository / "convex" / "users.ts").write_text("// half a thought\n")
+    (company.repository / "notes.txt").write_text("not for git\n")
+    company.seen["clone"] = _state_of(company)
+
+
+def clone_is_as_it_was(company: Company, _: Lines) -> None:
+    """Nothing was checked out, stashed, fetched or removed."""
+    assert _state_of(company) == company.seen["clone"]
+    assert "users.ts" in company.seen["clone"]
+
+
+def shallow_clone(company: Company) -> dict[str, Any]:
+    """Let the run have a clone with the newest commit alone."""
+    place = company.folder / "shallow"
+    source = f"file://{company.repository}"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", source, str(place)], check=True)
+    return {"platform": {"convex": {"repository": str(place)}}}
+
+
+def key(value: str) -> Callable[[Company], None]:
+    """Give the run another deploy key."""
+
+    def give(company: Company) -> None:
+        name = next(one for one in company.serving.variables if one.endswith("CONVEX_DEPLOY_KEY"))
+        company.patch.setenv(name, value)
+
+    return give
+
+
+def was_observed_before_anything_else(_: Company, lines: Lines) -> None:
+    """After an answer that says nothing Convex was asked, before anything was sent again or called done."""
+    told = [line.event for line in lines if line.event.startswith("effect.")]
+    answered = [place for place, line in enumerate(lines) if line.event == "effect.answered"]
+    unclear = [place for place in answered if lines[place].data["kind"] == "unclear"]
+    assert unclear, told
+    for place in unclear:
+        following = next(line.event for line in lines[place + 1 :] if line.event.startswith("effect."))
+        assert following == "effect.observed", told
+
+
+def three_of_four_queries_failed(_: Company, lines: Lines) -> None:
+    """Each query has its own check, and the one that is well has passed."""
+    checks = {line.data["id"]: line.data["status"] for line in lines if line.event == "check"}
+    queried = {name: status for name, status in checks.items() if name.startswith(("P2.S7", "P2.C3"))}
+    assert queried == {
+        "P2.C3": "failed",
+        "P2.S7.1": "failed",
+        "P2.S7.2": "failed",
+        "P2.S7.3": "passed",
+    }
+
+
+def gate_has_shown(words: str) -> Callable[[Company, Lines], None]:
+    """The gate had these words among what the rollback does not undo."""
+
+    def look(_: Company, lines: Lines) -> None:
+        (shown,) = (line for line in lines if line.event == "gate.shown")
+        assert any(words in text for text in shown.data["will_not_undo"]), shown.data
+
+    return look
+
+
+def _state_of(company: Company) -> str:
+    told = [
+        subprocess.run(
+            ["git", *words], cwd=company.repository, capture_output=True, text=True, check=True
+        ).stdout
+        for words in (
+            ("status", "--porcelain=v1", "--branch"),
+            ("rev-parse", "HEAD"),
+            ("for-each-ref",),
+            ("worktree", "list"),
+            ("diff",),
+        )
+    ]
+    return "\n".join(told)
