@@ -27,7 +27,7 @@ from rollback_lib.procedures.shown import Progress
 from rollback_lib.providers.checkout import Checkout
 from rollback_lib.providers.convex_cli import CliRun, ConvexCli, Telling
 from rollback_lib.providers.convex_key import KEY_NAME, Credential
-from rollback_lib.providers.convex_push import Analysis, too_old
+from rollback_lib.providers.convex_push import Analysis, too_old, unknown_option
 
 __all__ = ["Rehearsing", "own_folder"]
 
@@ -187,8 +187,8 @@ class Rehearsing:
     def _refused(self, chosen: Chosen, done: CliRun) -> RollbackError:
         """Tell Convex's own refusal apart from a command line that came to no answer."""
         short, output = chosen.revision.commit.short, self._file(_DRY_RUN)
-        if done.unknown_option:
-            return too_old(chosen.sha, done.unknown_option)
+        if unknown_option(done.text):
+            return too_old(chosen.sha, unknown_option(done.text))
         if done.kind == "refused":
             return NotApplied(
                 f"Convex would refuse commit {short}: {told(done)}.",

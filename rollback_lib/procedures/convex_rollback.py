@@ -272,6 +272,7 @@ class ConvexRollback(Procedure):
             self.session.note_check(check)
         failed = [check for check in checks if check.status is CheckStatus.FAILED]
         if failed:
+            self._refuse_other_code()
             seen = "; ".join(f"{c.title}: {c.seen} (wanted {c.wanted})" for c in failed)
             raise CheckFailed(
                 f"After the rollback: {seen}.",
@@ -279,6 +280,17 @@ class ConvexRollback(Procedure):
                 self._what_now(),
             )
         return checks_listing(title, checks)
+
+    def _refuse_other_code(self) -> None:
+        """Stop where what failed is not the commit's code at all: somebody pushed since it was seen to be live."""
+        chosen, title = self._recorded(), self.session.plan.criterion("P2.C1").text
+        check = self.session.note_check(self._watch.live(chosen, "P2.C1", title))
+        if check.status is CheckStatus.FAILED:
+            raise CheckFailed(
+                f"The backend no longer runs the code of {chosen.revision.commit.short}: {check.seen}.",
+                self.state_and_undo()[0],
+                "Ask in the incidents channel who pushed, and whether it is meant to stay. Then begin a new run (new_run = True), which looks again.",
+            )
 
     def _what_now(self) -> str:
         """Say what to do where a check failed: a paused deployment answers no function, whatever its code."""

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -134,6 +134,8 @@ class BackendSearch:
         pushes = self.pushes
         gone = tried_before(self.session, 2, "convex")
         suspect = self._suspect(pushes.pushes, issue_at, gone)
+        if suspect is not None and not self.session.parameters.commit:
+            self._refuse_further_back_unasked(pushes.pushes[-1], suspect.push, gone)
         for note in (*pushes.notes, *(suspect.notes if suspect else ())):
             self.session.warn(note)
         revision = self._revision(pushes, suspect, issue_at, gone)
@@ -232,6 +234,31 @@ class BackendSearch:
                 "Correct issue_started_at; the list above shows when each push was. Else name the commit to go back to in the parameter commit.",
             )
         return found
+
+    def _refuse_further_back_unasked(self, live: Push, suspect: Push, gone: Mapping[str, str]) -> None:
+        """Stop where the backend is off the suspect already and well: a pipeline that is started twice goes back once."""
+        if live.commit is None or suspect.commit is None:
+            return
+        earlier = live.commit.sha in gone or live.commit.committed_at < suspect.commit.committed_at
+        if not earlier or self._is_unwell():
+            return
+        already = f"the backend was moved off the suspect {suspect.commit.short} already, to {live.commit.short} at {live.at:%H:%M:%S} UTC, and no query of the parameters says that it is not well there"
+        if self.session.parameters.mode == "headless":
+            raise BadParameters(
+                f"Going further back is not done unasked: {already}.",
+                _UNCHANGED,
+                "If it is not well after all, name the commit to go back to in the parameter commit, or run the notebook by hand.",
+            )
+        self.session.warn(already)
+
+    def _is_unwell(self) -> bool:
+        """Say whether a query of the parameters fails, or finds other than it should."""
+        canary = self.settings.canary
+        for query in (*([canary] if canary is not None else []), *self.settings.queries):
+            called = self.convex.query(query.path, query.args)
+            if not called.ok or called.value is None or called.lacks(query.fields):
+                return True
+        return False
 
     def _revision(
         self, pushes: Pushes, suspect: SuspectPush | None, issue_at: datetime, gone: Collection[str]

@@ -127,11 +127,6 @@ class CliRun:
         said = " ".join(last.split()).rstrip(".")
         return f"{said} (exit code {self.code})" if self.code else said
 
-    @property
-    def unknown_option(self) -> str:
-        """Return what was asked of it and is not known to its version; empty: nothing."""
-        return unknown_option(self.text)
-
 
 @dataclass(frozen=True)
 class Bundle:
@@ -226,8 +221,8 @@ class ConvexCli:
         arguments = [*push_arguments(dry=True), "--write-push-request", str(written)]
         run = _Run(checkout, project, arguments, Telling(), most_s)
         with self._followed(self._prepared(run)(), run) as done:
-            if done.unknown_option:
-                raise too_old(checkout.sha, done.unknown_option)
+            if unknown_option(done.text):
+                raise too_old(checkout.sha, unknown_option(done.text))
             try:
                 told = json.loads(written.with_suffix(".json").read_bytes())["appDefinition"]
                 return _bundle(checkout.sha, told)

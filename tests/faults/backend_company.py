@@ -190,11 +190,11 @@ class Company:
         """Put the other command line where the installed packages of the commits are kept, in a cache of its own."""
         real, own = cache_folder(), self.folder / "cache"
         own.mkdir()
+        (own / "pushes").symlink_to(real / "pushes")
         self.patch.setenv("ROLLBACK_CACHE", str(own))
         if self.behaviour.get("packages") == "none":
             self._no_packages()
             return
-        (own / "pushes").symlink_to(real / "pushes")
         for role in ("good", "bad"):
             with tempfile.TemporaryDirectory() as folder:
                 for name in ("package.json", "package-lock.json"):
@@ -210,8 +210,8 @@ class Company:
                 (packages / "convex" / "pushes").mkdir()
             pushed = packages / "convex" / "pushes" / f"{self.sha(role)}.json"
             pushed.write_text(json.dumps(dict(prepared(role, real).request)))
-            if self.behaviour.get("missing"):
-                program.unlink()
+        if self.behaviour.get("missing"):
+            program.unlink()
 
     def _no_packages(self) -> None:
         """Leave npm without a cache and without a network."""

@@ -161,7 +161,9 @@ COLLEAGUE = (
         live="hotfix",
         meanwhile={"verify": meanwhile.colleague_pushes},
         pushes=LIVE,
-        says=("besides hotfix:mended",),
+        says=("no longer runs the code of", "somebody else pushed at"),
+        state="not seen there",
+        next_step=ASK,
         **FAILED,
     ),
     Day(

@@ -242,10 +242,14 @@ KEYS = (
     ),
     Day(
         "key that may not read the audit log",
+        ReadRefused,
+        "access",
+        "failed",
+        "bad",
         world=key_without("deployment:auditLog:view"),
-        pushes=LIVE,
-        warns=("Convex's audit log cannot be read: You do not have permission",),
-        **VERIFIED,
+        says=("do not have permission to perform this operation (deployment:auditLog:view)",),
+        state=UNCHANGED,
+        next_step="CONVEX_DEPLOY_KEY",
     ),
 )
 AFTERWARDS = (
@@ -325,7 +329,7 @@ AFTERWARDS = (
         "Slack and Sentry are down",
         world=down("slack", "sentry"),
         pushes=LIVE,
-        warns=("in Slack: slack chat.postMessage", "by webhook may or may not be in Slack"),
+        warns=("by webhook may or may not be in Slack",),
         quick=True,
         **VERIFIED,
     ),

@@ -75,9 +75,10 @@ def test_second_run_is_turned_away_at_the_gate_and_goes_back_to_nothing_after_th
         notebook = cells(second)
         notebook["access"]()
         notebook["list"]()
-        with pytest.raises(BadParameters, match="already") as caught:
+        with pytest.raises(BadParameters, match="not done unasked") as caught:
             notebook["find"]()
-        assert company.sha("good") in caught.value.happened
+        assert f"the suspect {company.sha('bad')[:12]} already" in caught.value.happened
+        assert f"to {company.sha('good')[:12]} at" in caught.value.happened
         assert "othing was changed" in caught.value.state
         assert "commit" in caught.value.next_step
     finally:
