@@ -58,6 +58,9 @@ def test_ticked_builds_are_nowhere_said_to_go_on(company: Rehearsal) -> None:
         "Builds of main are stopped, as Ana Operator ticked",
     ]
     assert len({one.transient["display_id"] for one in cell.outputs if "text/html" in one.data}) == 1
+    assert "value=False" not in "".join(
+        one.data["text/plain"] for one in cell.outputs
+    )  # kept in a saved notebook
     assert [line.data["frozen"] for line in rollback.journal.find("freeze")] == [False, True]
     with capture_output() as again:
         told = repr(rollback.freeze())

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from rollback_lib.consent.spoken import SpokenApprovals
 
+_WIDGET = "(fields to fill in, while the notebook runs; the text above says what came of them)"
+
 __all__ = ["Asked", "gate_panel", "gate_text", "tick_box"]
 
 
@@ -108,7 +110,7 @@ def gate_panel(
     attesting = [
         _attest_box(gate, role, spoken, now, heard) for role in gate.demand.roles if spoken is not None
     ]
-    display(widgets.VBox([said, widgets.HBox([typed, button]), *attesting]))  # type: ignore[no-untyped-call]  # IPython has no types
+    _put(widgets.VBox([said, widgets.HBox([typed, button]), *attesting]))
 
 
 def _attest_box(
@@ -141,6 +143,12 @@ def _attest_box(
 
     box.observe(ticked, names="value")
     return widgets.VBox([widgets.HBox([who, at]), box])
+
+
+def _put(widget: Widget) -> None:
+    """Show a widget; its own plain text would stay in a saved notebook as it was at first, not ticked."""
+    bundle = widget._repr_mimebundle_() | {"text/plain": _WIDGET}  # what IPython itself asks a widget for
+    display(bundle, raw=True)  # type: ignore[no-untyped-call]  # IPython has no types
 
 
 def _update(plain: DisplayHandle | None, text: Notice) -> None:
@@ -190,4 +198,4 @@ def tick_box(asked: Asked, tick: Callable[[], None]) -> None:
             _update(plain, asked.done)
 
     box.observe(changed, names="value")
-    display(box)  # type: ignore[no-untyped-call]  # IPython has no types
+    _put(box)
