@@ -100,11 +100,12 @@ def three_of_four_queries_failed(_: Company, lines: Lines) -> None:
 
 
 def gate_has_shown(words: str) -> Callable[[Company, Lines], None]:
-    """The gate had these words among what the rollback does not undo."""
+    """The gate had these words, in what it asked about or among what the rollback does not undo."""
 
     def look(_: Company, lines: Lines) -> None:
         (shown,) = (line for line in lines if line.event == "gate.shown")
-        assert any(words in text for text in shown.data["will_not_undo"]), shown.data
+        told = (*shown.data["will_not_undo"], *shown.data["effect"].values())
+        assert any(words in text for text in told), told
 
     return look
 

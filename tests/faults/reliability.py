@@ -27,6 +27,7 @@ CRASHES = {
 KINDS = {
     "test_bad_days.py": "Bad days of procedure 1",
     "test_bad_days_backend.py": "Bad days of procedure 2",
+    "test_run_twice_backend.py": "Bad days of procedure 2",
     "test_forgeries.py": "Forged approvals",
     "test_mutants.py": "Mutants: seeded mistakes in the code, each to be caught",
 }

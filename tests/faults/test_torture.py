@@ -49,6 +49,7 @@ def test_page_counts_what_was_found():
     assert "| Crash points of procedure 1 | 3 | 2 | 2 | 17 |" in lines
     assert "| Crash points of procedure 2 | 2 | 1 | 1 | 8 |" in lines
     assert "| Bad days of procedure 1 | 1 | 1 | 0 | 8 |" in lines
+    assert "| Bad days of procedure 2 | 2 | 0 | 0 | 0 |" in lines
     assert "| Forged approvals | 1 | 0 | 0 | 0 |" in lines
     kernel = next(line for line in lines if line.startswith("| the kernel |"))
     assert kernel.split(" | ")[1:] == ["1 of 1", "1 of 1 |"]
