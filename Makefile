@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFORMANCE := tests/conformance
 NODE_READY := $(CONFORMANCE)/node_modules/.ready
-WORKERS ?= 2
+WORKERS ?= 3
 MINUTES ?= 30
 ARGS ?=
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from repository import ROOT
+from waits import INGEST_LAG_S, SHORT_WAITS
 
 from rollback_lib.evidence.archive import Archive, RunFolder
 from rollback_lib.journal import FILE_NAME, Line, read_journal
@@ -31,13 +32,8 @@ from rollback_lib.simulator.convex.spec import ConvexSpec
 INJECT = Path(__file__).parent / "inject"
 LONGEST_S = 90.0  # one run of the notebook takes a few seconds
 
-# Production moves and is observed as always; only the waits are shorter than a drill's.
 POLICY: dict[str, Any] = {
-    "telemetry_lag_s": 0.3,
-    "error_window_s": 1,
-    "min_requests": 10,
-    "verify_poll_s": 0.2,
-    "observe_s": 1.0,
+    **SHORT_WAITS,
     "heartbeat_s": 0.3,
     "request_timeout_s": 8,  # a machine that is busy with other tests is no unreachable platform
     "read_deadline_s": 24,
@@ -61,10 +57,10 @@ class Scenario:
 
 
 JOBS = Jobs(pending_s=0.05, running_s=0.1)
-FRONTEND = WorldSpec(history_s=1800, ingest_lag_s=0.1, jobs=JOBS)
+FRONTEND = WorldSpec(history_s=1800, ingest_lag_s=INGEST_LAG_S, jobs=JOBS)
 BACKEND = WorldSpec(
     history_s=600,
-    ingest_lag_s=0.1,
+    ingest_lag_s=INGEST_LAG_S,
     jobs=JOBS,
     convex=ConvexSpec(
         live="bad",

@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 import yaml
 from repository import ROOT
+from waits import INGEST_LAG_S, SHORT_WAITS
 
 from rollback_lib.evidence.archive import Archive
 from rollback_lib.evidence.record import verify_record
 from rollback_lib.simulator import Serving, WorldSpec, serve
 
 
-NO_TRAFFIC = {"min_requests": 100_000, "verify_deadline_s": 5}  # more than there is: the error rate has no data
+NO_TRAFFIC = {"min_requests": 100_000, "verify_deadline_s": 2}  # more than there is: the error rate has no data
 
 
 @pytest.fixture
 def company() -> Iterator[Serving]:
-    with serve(WorldSpec(history_s=1800, traffic_rps=20)) as serving:
+    with serve(WorldSpec(history_s=1800, traffic_rps=20, ingest_lag_s=INGEST_LAG_S)) as serving:
         yield serving
 
 
@@ -38,7 +39,8 @@ def environment(company: Serving) -> dict[str, str]:
 
 def parameters(company: Serving, archive: Path, **given) -> dict:
     tree = yaml.safe_load((ROOT / "parameters" / "drill.yaml").read_text(encoding="utf-8"))
-    return {**tree, "platform": {**company.platform, "archive": str(archive)}, **given}
+    own = {"platform": {**company.platform, "archive": str(archive)}, "policy": SHORT_WAITS | given.pop("policy", {})}
+    return {**tree, **own, **given}
 
 
 def written(tmp_path: Path, given: dict) -> Path:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from parameters_project import edit
 from repository import ROOT
+from waits import INGEST_LAG_S, SHORT_WAITS
 
 from rollback_lib.evidence.archive import Archive
 from rollback_lib.evidence.record import verify_record
@@ -36,7 +37,7 @@ class Machine:
         platform = {**company.platform, "state": str(shared)}
         self.given = home / "given.yaml"
         tree = yaml.safe_load((home / "parameters" / "drill.yaml").read_text(encoding="utf-8"))
-        self.given.write_text(yaml.safe_dump({**tree, "platform": platform}), encoding="utf-8")
+        self.given.write_text(yaml.safe_dump({**tree, "platform": platform, "policy": SHORT_WAITS}), encoding="utf-8")
         self.archive = Archive(home / "incidents")
 
     def start(self, *words: str) -> subprocess.Popen[str]:
@@ -61,7 +62,7 @@ class Machine:
 
 @pytest.fixture
 def company() -> Iterator[Serving]:
-    with serve(WorldSpec(history_s=1800, traffic_rps=20, faults=(LATE,))) as serving:
+    with serve(WorldSpec(history_s=1800, traffic_rps=20, ingest_lag_s=INGEST_LAG_S, faults=(LATE,))) as serving:
         yield serving
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from repository import ROOT
+from waits import INGEST_LAG_S, SHORT_WAITS
 
 from rollback_lib.evidence.archive import Archive, RunFolder
 from rollback_lib.evidence.record import verify_record
@@ -38,7 +39,7 @@ class Company:
         tree = yaml.safe_load((ROOT / "parameters" / "drill.yaml").read_text(encoding="utf-8"))
         platform = {**self.serving.platform, "archive": str(self.archive)}
         place = self.folder / "given.yaml"
-        place.write_text(yaml.safe_dump({**tree, "platform": platform, **given}), encoding="utf-8")
+        place.write_text(yaml.safe_dump({**tree, "platform": platform, "policy": SHORT_WAITS, **given}), encoding="utf-8")
         words = ("run", "1_vercel_rollback", "-e", "drill", "--world", "given", "-f", str(place))
         return subprocess.Popen(
             self.command(*words),
@@ -77,7 +78,7 @@ class Company:
 
 
 def company(folder: Path, *faults: Fault) -> Iterator[Company]:
-    with serve(WorldSpec(history_s=1800, traffic_rps=20, faults=faults)) as serving:
+    with serve(WorldSpec(history_s=1800, traffic_rps=20, ingest_lag_s=INGEST_LAG_S, faults=faults)) as serving:
         yield Company(serving, folder)
 
 
