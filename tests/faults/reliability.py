@@ -119,7 +119,7 @@ def page(groups: Iterable[Group], facts: Facts) -> str:
             "|---|---|---|---|---|",
             *rows,
             "",
-            "Seconds are those of the trials one after the other; two run at the same time.",
+            "Seconds are those of the trials one after the other; several run at the same time.",
             "",
             *crashes,
             "## Failed",
