@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 from rollback_lib.journal import Line
 
 Victim: TypeAlias = Literal["kernel", "both", "run", "held", "stopped", "child", "group", "pair", "all"]
-How: TypeAlias = Literal["before", "torn", "after", "unsent", "lost", "late", "answered", "begun", "amid"]
+How: TypeAlias = Literal["before", "torn", "after", "unsent", "lost", "late", "answered", "begun", "amid", "slow", "outlived"]
 
 CHANGING = (  # programs that do more than read
     "git init",
@@ -59,9 +59,8 @@ AMID: dict[Victim, tuple[How, ...]] = dict.fromkeys(
     AROUND_CHILD, ("amid",)
 )  # asks nobody by which to tell where it is
 AROUND_CHILDS_REQUEST: dict[Victim, tuple[How, ...]] = dict.fromkeys(
-    ("kernel", "both", "run", "held", "stopped", "child", "group", "pair", "all"),
-    ("lost", "late", "answered"),
-)
+    ("run", "held", "stopped", "child", "group", "pair", "all"), ("lost", "late", "answered")
+) | dict.fromkeys(("kernel", "both"), ("lost", "late", "answered", "slow", "outlived"))
 BEGINNINGS = ("step.started", "gate.shown", "run.closing")
 AT_BEGINNINGS: dict[Victim, tuple[How, ...]] = {"held": ("torn",), "stopped": ("after",)}
 HOW_SAID: dict[How, str] = {
@@ -74,6 +73,8 @@ HOW_SAID: dict[How, str] = {
     "answered": "request done, answer unread",
     "begun": "when a program has just begun",
     "amid": "while a program is at it",
+    "slow": "request done after the next process has come",
+    "outlived": "request never done, its program dies after the next process has come",
 }
 VICTIM_SAID: dict[Victim, str] = {
     "kernel": "the kernel",

@@ -10,18 +10,20 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from points import REQUEST, Place, Point
-from stage import Running, Stage, await_end, kill
+from stage import Running, Stage, await_end, kill, lines_of
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rollback_lib.simulator.wire import cut
 
-AT_THE_WORLD = ("lost", "late", "answered")
+AT_THE_WORLD = ("lost", "late", "answered", "slow", "outlived")
+AT_IT_S, MOST_S = 4.0, 20.0  # that long after the next process has opened the run it is at the gate
 ACTED_UPON_S = 1.5  # the kernel is interrupted at once, and looks at the platform then
 MARK = b"x-crash-here"
 PID_FILE, CHILDREN_FILE = "kernel.pid", "kernel.pid.children"
@@ -91,6 +93,21 @@ class Killer:
         for pid in doomed:
             await_end(pid)
 
+    async def await_next(self) -> None:
+        """Wait until the next process has gone on with the run for some seconds."""
+        deadline = time.monotonic() + MOST_S
+        while time.monotonic() < deadline:
+            run = self.stage.run_on_disk()
+            if run is not None and any(line.event == "run.continued" for line in lines_of(run.folder)):
+                await asyncio.sleep(AT_IT_S)
+                return
+            await asyncio.sleep(0.1)
+
+    def end_program(self) -> None:
+        """Kill the program that lived on."""
+        for pid in self._program().values():
+            kill(pid)
+
     def _program(self) -> dict[str, int]:
         """Return the process ids of the program that is under way, and of the shell that keeps its exit code."""
         slot = self.stage.program
@@ -121,6 +138,14 @@ class Tap:
         if how == "late":
             await self._killer.strike()
             await self._app(scope, receive, send)
+            return
+        if how in {"slow", "outlived"}:
+            await self._killer.strike()
+            await self._killer.await_next()
+            if how == "slow":
+                await self._app(scope, receive, send)
+            else:
+                self._killer.end_program()
             return
         kept: list[Message] = []
 
