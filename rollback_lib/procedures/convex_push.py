@@ -3,7 +3,8 @@
 - There is no rollback button in Convex: an earlier commit is pushed again by the official command line.
 - Between gate and effect the deployment is read again: its last push, its live code and whether it answers.
 - An exit code is no proof: what is live is told by the digests of the live modules, the last push and its message.
-- A command line that outlived its process is waited for before anything is said or sent.
+- A command line that outlived its process is waited for before anything is said or sent: while it is at it, nobody can
+  say what will become of its push.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rollback_lib.procedures.convex_search import push_fingerprint
 from rollback_lib.procedures.convex_shown import Chosen, Rehearsal, push_text
 from rollback_lib.procedures.effects import Effect, Observation, Seen
 from rollback_lib.procedures.session import Session
-from rollback_lib.procedures.shown import Progress
+from rollback_lib.procedures.shown import Notice, Progress, show
 from rollback_lib.procedures.vercel_facts import skew_of
 from rollback_lib.providers.convex_cli import Telling, cli_path, push_arguments
 
@@ -189,6 +190,31 @@ class PushAgain:
             return Observation(Seen.NOT_HAPPENED, detail, skew_s, overtaken=True)
         return Observation(Seen.NOT_HAPPENED, "the code that was live before is live", skew_s)
 
+    @property
+    def is_under_way(self) -> bool:
+        """Say whether a push that an earlier process began is still under way on this machine."""
+        orphan = self.rehearsing.cli.left()
+        return orphan is not None and orphan.running and not orphan.dry
+
+    def await_earlier(self) -> None:
+        """Wait until the command line that an earlier process began has ended, for as long as a push may take.
+
+        Raises:
+            OutcomeUnknown: Its push is still under way; nothing was sent now.
+        """
+        orphan = self.rehearsing.cli.left()
+        if orphan is None or not orphan.running:
+            return
+        most_s, what = self.session.resolved.policy.push_deadline_s, "dry run" if orphan.dry else "push"
+        show(Notice(f"Waits for the {what} that began at {orphan.began_at}, for at most {most_s:g} s"))
+        if self.rehearsing.cli.await_end(most_s) or orphan.dry:
+            return
+        raise OutcomeUnknown(
+            f"The push that began at {orphan.began_at} is still under way (process {orphan.pid}), {most_s:g} s after it was found.",
+            _MAY_HAVE,
+            f"Wait for it, or end it (kill {orphan.pid}); then run this cell again: it asks Convex first.",
+        )
+
     def take_over_output(self) -> None:
         """Keep what a push of this run wrote whose process did not see its end, redacted; remove it as it was written.
 
@@ -196,10 +222,11 @@ class PushAgain:
         """
         cli = self.rehearsing.cli
         orphan = cli.left()
-        ours = orphan is not None and any(self.session.journal.run in part for part in orphan.arguments)
-        if orphan is None or orphan.running or not (ours or orphan.dry):
+        if orphan is None or orphan.running:
             return
-        if ours:
+        if not orphan.dry:
+            if not any(self.session.journal.run in part for part in orphan.arguments):
+                return
             self.rehearsing.search.convex.variables()  # taught to the redactor before any output is kept
             told = cli.left()
             output = self.session.journal.folder / _OUTPUT

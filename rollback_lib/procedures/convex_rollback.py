@@ -118,6 +118,7 @@ class ConvexRollback(Procedure):
             earlier = self._rehearsing.last(chosen.sha)
             if earlier is not None and self.effect_sent:
                 return earlier
+            self._push.await_earlier()
             return self._rehearsing.rehearse(chosen)
         except RollbackError as exc:
             self.stopped_at("P2.S3", exc)
@@ -185,6 +186,7 @@ class ConvexRollback(Procedure):
 
     def _show_gate(self, chosen: Chosen) -> Notice:
         self._refuse_other(chosen)
+        self._push.await_earlier()
         earlier = self.carrier.settle(self._push.effect(chosen))
         if earlier is not None:
             return Notice(f"Gate P2.G1 was passed earlier in this run: {earlier.detail}.")
@@ -207,6 +209,7 @@ class ConvexRollback(Procedure):
         """
         self._refuse_other(chosen)
         effect = self._push.effect(chosen)
+        self._push.await_earlier()
         found = self.carrier.settle(effect)
         if found is None:
             gate = self.keeper.opened("P2.G1")
@@ -341,8 +344,10 @@ class ConvexRollback(Procedure):
     # -- opening and closing
 
     def settle(self) -> None:
-        """Ask Convex what became of a push that was sent and not answered."""
+        """Ask Convex what became of a push that was sent and not answered, once its command line has ended."""
         if self.effect_sent and self.journal.last("step.done", "P2.S3") is not None:
+            if self._push.is_under_way:
+                return  # stays in doubt: whoever goes on waits for it
             with contextlib.suppress(OutcomeUnknown):  # on record as unknown
                 self.carrier.settle(self._push.effect(self._recorded()))
 

@@ -19,7 +19,9 @@ from typing import Literal, TypeAlias
 from rollback_lib.journal import Line
 
 Victim: TypeAlias = Literal["kernel", "both", "run", "held", "stopped", "child", "group", "pair", "all"]
-How: TypeAlias = Literal["before", "torn", "after", "unsent", "lost", "late", "answered", "begun", "amid", "slow", "outlived"]
+How: TypeAlias = Literal[
+    "before", "torn", "after", "unsent", "lost", "late", "answered", "begun", "amid", "slow", "outlived"
+]
 
 CHANGING = (  # programs that do more than read
     "git init",
