@@ -32,6 +32,7 @@ REAL = {
     "poll_max_s": 2,
     "alias_job_deadline_s": 180,
     "push_limit_s": 900,
+    "effect_again_within_s": 120,
     "push_deadline_s": 300,
     "clock_skew_s": 30,
     "verify_deadline_s": 900,

@@ -25,7 +25,6 @@ from rollback_lib.errors import (
 from rollback_lib.journal import Journal
 from rollback_lib.model import Answer, Pass
 from rollback_lib.procedures.effects import (
-    AGAIN_WITHIN_S,
     Carrier,
     Effect,
     Observation,
@@ -36,7 +35,7 @@ from rollback_lib.procedures.effects import (
 
 NAME = "rollback production to dpl_good"
 STEP = "P1.S4"
-PATIENCE = Patience(observe_s=5, poll_first_s=0.25, poll_max_s=2, attempts=3)
+PATIENCE = Patience(observe_s=5, poll_first_s=0.25, poll_max_s=2, attempts=3, again_within_s=120)
 UNANSWERED = OutcomeUnknown("vercel: POST /rollback was sent and got no answer.", "unknown", "run again")
 REFUSED = NotApplied("vercel: POST /rollback answered 403: no.", "unchanged", "correct the token")
 NOT_SENT = Unreachable("vercel: POST /rollback found no connection.", "unchanged", "check the network")
@@ -319,7 +318,7 @@ def test_no_answer_after_a_long_time_is_not_sent_for_again(
     carrier: Carrier, platform: Platform, gate: Gate
 ) -> None:
     """A request that took minutes to come to nothing is not tried a second time; nobody waits for that."""
-    platform.answers, platform.takes_s = ["unclear"], AGAIN_WITHIN_S + 1
+    platform.answers, platform.takes_s = ["unclear"], PATIENCE.again_within_s + 1
     with pytest.raises(OutcomeUnknown, match="sent once without a clear answer"):
         carry(carrier, platform, gate)
     assert platform.sent == 1
@@ -453,7 +452,9 @@ def test_a_refused_resend_is_observed_and_recovered_at_once(
     journal: Journal, platform: Platform, gate: Gate, clock: FakeClock
 ) -> None:
     """The first attempt shows up while the second is being refused: recovered, not refused."""
-    brief = Carrier(journal, clock, Patience(observe_s=0, poll_first_s=0.25, poll_max_s=2, attempts=3))
+    brief = Carrier(
+        journal, clock, Patience(observe_s=0, poll_first_s=0.25, poll_max_s=2, attempts=3, again_within_s=120)
+    )
     platform.answers, platform.shows = ["unclear", "refused"], [Seen.NOT_HAPPENED, Seen.RUNNING]
     assert carry(brief, platform, gate).seen is Seen.RUNNING
     assert platform.sent == 2

@@ -39,6 +39,7 @@ class Policy(Frozen):
     read_attempts: Attempts
     read_deadline_s: PositiveSpan  # all attempts of one read together
     effect_attempts: Attempts  # only where the platform said that nothing happened
+    effect_again_within_s: PositiveSpan  # of its first attempt; later an effect is not sent again unasked
     effect_wait_limit_s: Span  # the longest wait that a platform may ask for
     slack_deadline_s: PositiveSpan  # a message never holds up the rollback for longer
 

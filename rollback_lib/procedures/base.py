@@ -199,7 +199,13 @@ class Procedure(Ending):
     def carrier(self) -> Carrier:
         """Return what carries out effects."""
         policy = self.session.resolved.policy
-        patience = Patience(policy.observe_s, policy.poll_first_s, policy.poll_max_s, policy.effect_attempts)
+        patience = Patience(
+            policy.observe_s,
+            policy.poll_first_s,
+            policy.poll_max_s,
+            policy.effect_attempts,
+            policy.effect_again_within_s,
+        )
         return Carrier(self.journal, self.session.clock, patience)
 
     # -- steps

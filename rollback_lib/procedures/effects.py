@@ -24,7 +24,7 @@ from rollback_lib.journal import Journal, Line
 from rollback_lib.journal.attempts import in_doubt
 from rollback_lib.model import Pass, RequestClass
 
-__all__ = ["AGAIN_WITHIN_S", "Carrier", "Effect", "Observation", "Patience", "Seen", "pauses"]
+__all__ = ["Carrier", "Effect", "Observation", "Patience", "Seen", "pauses"]
 
 
 class Seen(StrEnum):
@@ -37,7 +37,6 @@ class Seen(StrEnum):
     UNCLEAR = "unclear"
 
 
-AGAIN_WITHIN_S = 120.0  # of the first attempt: nobody waits for a third one that long
 _REACHED = (Seen.HAPPENED, Seen.RUNNING, Seen.BROKEN)  # the platform has taken it on
 
 
@@ -72,6 +71,7 @@ class Patience:
     poll_first_s: float
     poll_max_s: float
     attempts: int
+    again_within_s: float  # of the first attempt
 
 
 def pauses(first_s: float, longest_s: float) -> Iterator[float]:
@@ -108,7 +108,10 @@ class Carrier:
             return earlier
         first_s = self.clock.monotonic()
         times = 0
-        while times < self.patience.attempts and self.clock.monotonic() - first_s <= AGAIN_WITHIN_S:
+        while (
+            times < self.patience.attempts
+            and self.clock.monotonic() - first_s <= self.patience.again_within_s
+        ):
             times += 1
             gate.reconfirm()  # before the platform is looked at, which has to be the last thing before the request
             check_state()
