@@ -211,6 +211,16 @@ def test_folder_that_is_not_there_begins_nothing(slot, tmp_path):
     assert slot.running() is None
 
 
+def test_whoever_only_looks_makes_no_folder(tmp_path):
+    """A place that a wrong parameter names is not made by asking what runs there."""
+    unused = Slot(tmp_path / "unused" / "push")
+    assert (unused.running(), unused.left()) == (None, None)
+    assert unused.wait(0, CLOCK)
+    assert unused.end(CLOCK)
+    unused.clear()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_files_that_a_killed_run_had_made_are_gone_when_the_next_begins_or_clears(slot):
     """A program's files lie in a folder that is empty at its beginning, and are removed with its output."""
     begun = start(slot, f"echo secret >{slot.made}/push.json")

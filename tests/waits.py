@@ -13,4 +13,5 @@ SHORT_WAITS: dict[str, Any] = {  # a part of the policy
     "min_requests": 10,
     "verify_poll_s": 0.2,
     "observe_s": 1.0,
+    "verify_deadline_s": 8,  # what stays red is looked at no longer
 }

@@ -60,7 +60,7 @@ class Slot:
     """A place for one program at a time.
 
     Args:
-        folder: Where the lock and the output are; made if it is not there.
+        folder: Where the lock and the output are; made when the first program begins.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -130,6 +130,8 @@ class Slot:
 
     def running(self) -> Left | None:
         """Return what runs; None if nothing does."""
+        if not self.folder.is_dir():
+            return None  # whoever only looks makes nothing
         with self._locked(patience_s=0) as lock:
             return self.left() if lock is None else None
 
@@ -165,6 +167,8 @@ class Slot:
 
     def clear(self) -> None:
         """Remove what is kept of the program that ran last; does nothing while one runs."""
+        if not self.folder.is_dir():
+            return
         with self._locked() as lock:
             if lock is not None:
                 self._clear()
@@ -187,8 +191,6 @@ class Slot:
     @contextmanager
     def _locked(self, patience_s: float = OTHERS_LOOK_S) -> Iterator[int | None]:
         """Hold the lock while inside; None if another has it. What is begun inside keeps it."""
-        if not self.folder.is_dir():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             yield descriptor if _lock(descriptor, patience_s) else None
