@@ -47,7 +47,7 @@ drill: $(READY)  ## rehearse the rollbacks in a simulated company on this machin
 	$(BIN)/rollback drill $(if $(filter-out 0,$(REALTIME)),--realtime) $(if $(ONLY),--only $(ONLY))
 
 test: $(READY)  ## run all tests, the notebooks included
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 $(NODE_READY): $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json | $(READY)
 	@echo "Installing the official command line tools of $(CONFORMANCE)/package-lock.json"

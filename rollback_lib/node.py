@@ -17,7 +17,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 LONGEST_INSTALL_S = 300.0
+_ABANDONED_S = 3600.0  # nobody is at an installation for so long
+_MAKING = ".making-"
 _LOCKFILE = "package-lock.json"
 _MANIFESTS = ("package.json", _LOCKFILE, ".npmrc")  # all that npm reads of a project
 _WHOLE = ".package-lock.json"  # npm writes it last of all
@@ -165,7 +169,8 @@ def _links(project: Path, lockfile: bytes) -> bool:
 def _install_into(kept: Path, project: Path, timeout_s: float) -> None:
     """Install in a folder beside, then give it its name; whoever comes second throws its own away."""
     kept.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=".making-", dir=kept.parent))
+    _clear_abandoned(kept.parent)
+    making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=kept.parent))
     try:
         for name in _MANIFESTS:
             if (project / name).is_file():
@@ -179,6 +184,14 @@ def _install_into(kept: Path, project: Path, timeout_s: float) -> None:
         _rename(making, kept)
     finally:
         shutil.rmtree(making, ignore_errors=True)
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what installations left whose processes were killed; one that is under way is younger."""
+    for half in folder.glob(f"{_MAKING}*"):
+        with suppress(FileNotFoundError):  # another one was quicker
+            if time.time() - half.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(half, ignore_errors=True)
 
 
 def _rename(making: Path, kept: Path) -> None:

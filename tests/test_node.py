@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +151,18 @@ def test_what_a_crash_left_is_neither_used_nor_in_the_way(project, cache):
     assert installed(project, cache) == packages
     assert (packages / PACKAGE / "index.js").is_file()
     assert len(left(cache)) == 1
+
+
+def test_what_a_killed_installation_left_goes_once_nobody_can_be_at_it(project, cache):
+    """Half an installation of an hour ago is removed; a young one may be another process's."""
+    folder = cache / "node_modules"
+    old, young = folder / ".making-old", folder / ".making-young"
+    for half in (old, young):
+        (half / "node_modules").mkdir(parents=True)
+    long_ago = time.time() - 4000
+    os.utime(old, (long_ago, long_ago))
+    installed(project, cache)
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_two_at_once_end_with_one_installation(project, cache, registry):

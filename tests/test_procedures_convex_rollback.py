@@ -162,6 +162,10 @@ def test_commit_that_the_data_does_not_fit_is_refused_before_the_gate(monkeypatc
         assert "Nothing was changed" in caught.value.state
         assert last_message(serving) == before
         assert not [e for e in serving.world.ledger.entries() if e.weight == "production"]
+        checkouts = own_folder("checkouts", "drill", Path(serving.platform["convex"]["repository"]))
+        assert len(list(checkouts.glob("*/*"))) == 1
+        rollback.abort("rolled forward instead")
+        assert list(checkouts.glob("*/*")) == []
 
 
 def test_drills_push_from_folders_that_go_with_their_worlds(tmp_path):

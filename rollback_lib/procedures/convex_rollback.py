@@ -363,7 +363,11 @@ class ConvexRollback(Procedure):
         """Look whether the backend still runs what this run pushed."""
         title = "Backend still as this run left it"
         self.session.note_check(self._watch.live(self._recorded(), "P2.PIN", title))
-        self._rehearsing.clear()
+
+    def tidy(self) -> None:
+        """Remove the run's checkouts; parameters that describe no deployment any more name no place of them."""
+        with contextlib.suppress(RollbackError):
+            self._rehearsing.clear()
 
     def tell_end(self, outcome: Outcome, why: str) -> None:
         """Post the plan's follow-up if all is well, else what is not."""

@@ -316,6 +316,7 @@ class Ending(ABC):
             )
 
     def _finish(self) -> None:
+        self.tidy()
         self._seal()
         self.session.leasing.copy_up()
 
@@ -332,6 +333,10 @@ class Ending(ABC):
     @abstractmethod
     def at_close(self) -> None:
         """Look once more at what must not have moved; note checks."""
+
+    @abstractmethod
+    def tidy(self) -> None:
+        """Remove what the run keeps on this machine outside its folder: it is over."""
 
     @abstractmethod
     def tell_end(self, outcome: Outcome, why: str) -> None:

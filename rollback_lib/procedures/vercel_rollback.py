@@ -344,6 +344,9 @@ class VercelRollback(Procedure):
         self._keep_issues("close")
         self.session.note_check(self._as_left())
 
+    def tidy(self) -> None:
+        """Nothing is kept outside the folder here."""
+
     def _as_left(self) -> Check:
         title, wanted = (
             "Production still as this run left it",
