@@ -148,7 +148,7 @@ COLLEAGUE = (
         "colleague pushes right after ours",
         stops="wait",
         live="hotfix",
-        world=convex("colleague_push", pushes="hotfix", delay_s=0.0),
+        meanwhile={"wait": meanwhile.colleague_pushes},
         pushes=LIVE,
         says=("does not run the code of", "somebody else pushed at"),
         state="somebody else's push, is live",

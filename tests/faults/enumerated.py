@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from crash import Clean, clean_run
-from points import Place, Point, every_point, only_new
+from points import AT_A_LINE, Place, Point, every_point, only_new
 from stage import SCENARIOS
 
 POINTS_VARIABLE = "TORTURE_POINTS"
@@ -58,7 +58,10 @@ class CleanRuns(Mapping[str, Clean]):
 
 
 def points_asked_for() -> list[Point]:
-    """Return every point of every scenario where the torture has asked for them; of a procedure's later ones only what is new."""
+    """Return every point of every scenario where the torture has asked for them; of a procedure's later ones only what is new.
+
+    Those around what leaves the machine come before those at the lines of its journal: the time may not do for all.
+    """
     kept = os.environ.get(POINTS_VARIABLE)
     known: defaultdict[int, list[Place]] = defaultdict(list)
     points: list[Point] = []
@@ -66,7 +69,7 @@ def points_asked_for() -> list[Point]:
         before = known[SCENARIOS[name].procedure]
         points += every_point(name, only_new(found.places, before))
         before += found.places
-    return points
+    return sorted(points, key=lambda point: (SCENARIOS[point.scenario].procedure, point.how in AT_A_LINE))
 
 
 def _told(found: Clean) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The points at which a run is killed: every one that a run without faults passes, none chosen by chance.
 
 - A point is named by what the journal says there, not by a line number, so that it stays the same point when lines move.
-- Around each line: before it, in its middle, after it. Around each changing request: before it leaves; arrived and never
-  done; arrived and done only after the death; done, and the answer unread.
+- Around each line: in its middle, which is right before it with half of it written as well, and after it. Around each
+  changing request: before it leaves; arrived and never done; arrived and done only after the death; done, and the answer
+  unread.
 - Victims: the kernel alone; the whole machine; the process that runs the notebook, whose kernel then goes as it goes, or
   is halted and meets the next process alive; and the same process asked to end by SIGTERM, as a cancelled job is.
 - Where a program does the work (npm, git, the official command line), its beginning is a place, and each changing
@@ -20,7 +21,7 @@ from rollback_lib.journal import Line
 
 Victim: TypeAlias = Literal["kernel", "both", "run", "held", "stopped", "child", "group", "pair", "all"]
 How: TypeAlias = Literal[
-    "before", "torn", "after", "unsent", "lost", "late", "answered", "begun", "amid", "slow", "outlived"
+    "torn", "after", "unsent", "lost", "late", "answered", "begun", "amid", "slow", "outlived"
 ]
 
 CHANGING = (  # programs that do more than read
@@ -37,10 +38,11 @@ CHILD, REQUEST = (
     "request",
 )  # in the place of an event: no line stands for what a program does by itself
 
+AT_A_LINE: tuple[How, ...] = ("torn", "after")
 AROUND_LINE: dict[Victim, tuple[How, ...]] = {
-    "kernel": ("before", "torn", "after"),
+    "kernel": ("torn", "after"),
     "both": ("torn",),
-    "run": ("before", "after"),  # it does not write the journal: there is no line of its own to tear
+    "run": ("after",),  # it does not write the journal: there is no line of its own to tear
 }
 AROUND_REQUEST: dict[Victim, tuple[How, ...]] = {
     "kernel": ("unsent", "lost", "late", "answered"),
@@ -66,7 +68,6 @@ AROUND_CHILDS_REQUEST: dict[Victim, tuple[How, ...]] = dict.fromkeys(
 BEGINNINGS = ("step.started", "gate.shown", "run.closing")
 AT_BEGINNINGS: dict[Victim, tuple[How, ...]] = {"held": ("torn",), "stopped": ("after",)}
 HOW_SAID: dict[How, str] = {
-    "before": "before a line of the journal",
     "torn": "in the middle of a line",
     "after": "after a line",
     "unsent": "before a request leaves or a program begins",

@@ -57,7 +57,7 @@ class Scenario:
 
 
 JOBS = Jobs(pending_s=0.05, running_s=0.1)
-FRONTEND = WorldSpec(history_s=1800, ingest_lag_s=INGEST_LAG_S, jobs=JOBS)
+FRONTEND = WorldSpec(history_s=1800, traffic_rps=20, ingest_lag_s=INGEST_LAG_S, jobs=JOBS)
 BACKEND = WorldSpec(
     history_s=600,
     ingest_lag_s=INGEST_LAG_S,

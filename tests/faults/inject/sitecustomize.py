@@ -8,7 +8,7 @@
 
 - the place: a journal line (`event`, `step`, `said`: its name, `nth`), or the beginning of a program (`event`: child,
   `said`: its name);
-- `how`: before, torn, after: around that line. unsent: right before the request that it announces leaves, or the program
+- `how`: torn, after: at that line. unsent: right before the request that it announces leaves, or the program
   begins. marked: that request only carries a mark, and the world kills. begun: right after the program began; amid: some
   time later. listen: nobody is killed, each program that begins is only written down;
 - `victim`: kernel; run: the process that runs the notebook; both; held: that process, and the kernel is halted; stopped:
@@ -93,8 +93,6 @@ def wrap_journal(module, armed: Armed) -> None:
 
     def writing(self, descriptor: int, raw: bytes) -> None:
         how = armed.how if armed.meets(raw) else ""
-        if how == "before":
-            armed.die()
         if how == "torn":
             half = len(raw) // 2
             os.write(descriptor, raw[:half])
