@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate, islice
 from math import exp
 from random import Random
@@ -69,7 +70,7 @@ class Breakage:
         return found.get(path) or found.get("*")
 
 
-# One request before anybody has answered it: when, which host, which page (or -1 for a bot), three
+# One request before anybody has answered it: when in its minute, which host, which page (or -1 for a bot), three
 # numbers that decide what happens (against the page's broken share, against the everyday errors, and
 # the latency in milliseconds), and who. A plain tuple: there are thousands a minute.
 _Visit: TypeAlias = tuple[int, str, int, float, float, float, int]
@@ -92,7 +93,8 @@ _NOBODY = _Serving(0, "", _HEALTHY, _HEALTHY, 1)
 class _Block:
     """One minute: what is still to come, and what has been answered."""
 
-    coming: list[_Visit]
+    start_ms: int
+    coming: Sequence[_Visit]
     noise: list[Span]
     spans: list[Span] = field(default_factory=list)
     done: int = 0
@@ -112,12 +114,7 @@ class Traffic:
     _real: list[Span] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        spread = NormalDist(0, _LATENCY_SPREAD)
-        self._latencies = [
-            self.spec.latency_ms * exp(spread.inv_cdf((step + 0.5) / _LATENCY_STEPS))
-            for step in range(_LATENCY_STEPS)
-        ]
-        self._page_limits = list(accumulate(page.share for page in company.PAGES))
+        self._latencies = _latencies(self.spec.latency_ms)
         self._oldest_ms = self.began_ms - round(self.spec.history_s * 1000)
 
     def add(self, span: Span) -> None:
@@ -152,38 +149,22 @@ class Traffic:
         """Give a minute, with the visits answered that have come by now."""
         block = self._blocks.get(index)
         if block is None:
-            rng = Random(f"visits:{self.spec.seed}:{index}")  # noqa: S311 - repeatable, not secret
             start_ms = self.began_ms + index * BLOCK_MS
-            block = self._blocks[index] = _Block(self._visits(rng, start_ms), self._noise(rng, start_ms))
+            rng = Random(f"noise:{self.spec.seed}:{index}")  # noqa: S311 - repeatable, not secret
+            coming = _visits(
+                self.spec.seed, index, self.spec.traffic_rps, self.spec.bot_share, self.spec.latency_ms
+            )
+            block = self._blocks[index] = _Block(start_ms, coming, self._noise(rng, start_ms))
         self._answer_until(block, now_ms)
         return block
-
-    def _visits(self, rng: Random, start_ms: int) -> list[_Visit]:
-        expected = self.spec.traffic_rps * BLOCK_MS / 1000
-        count = max(0, round(rng.gauss(expected, expected**0.5))) if expected else 0
-        draw = rng.random
-        times = sorted(start_ms + int(draw() * BLOCK_MS) for _ in range(count))
-        main, www = company.DOMAINS
-        limits, pages = self._page_limits, self._page_limits[-1]
-        return [
-            (
-                at_ms,
-                main if draw() < _MAIN_HOST_SHARE else www,
-                _BOT if draw() < self.spec.bot_share else bisect_left(limits, draw() * pages),
-                draw(),
-                draw(),
-                self._latencies[int(draw() * _LATENCY_STEPS)],
-                int(draw() * _VISITORS),
-            )
-            for at_ms in times
-        ]
 
     def _answer_until(self, block: _Block, now_ms: int) -> None:
         """Let whoever is live at each moment answer the visits that have come before now."""
         serving = dict.fromkeys(company.DOMAINS, _NOBODY)  # each for as long as nothing moves
         rolling, everyday = self.rolling(), self.spec.baseline_error_rate
         for visit in islice(block.coming, block.done, None):
-            at_ms, host, path, luck, day, _, visitor = visit
+            in_ms, host, path, luck, day, _, visitor = visit
+            at_ms = block.start_ms + in_ms
             if at_ms >= now_ms:
                 break
             block.done += 1
@@ -198,10 +179,10 @@ class Traffic:
                 code = _SERVER_ERRORS[visitor % len(_SERVER_ERRORS)]
             else:
                 code = 200
-            block.spans.append(self._span(visit, by, code if path != _BOT else 404))
+            block.spans.append(self._span(at_ms, visit, by, code if path != _BOT else 404))
 
-    def _span(self, visit: _Visit, by: _Serving, code: int) -> Span:
-        at_ms, _, path, _, day, latency_ms, visitor = visit
+    def _span(self, at_ms: int, visit: _Visit, by: _Serving, code: int) -> Span:
+        _, _, path, _, day, latency_ms, visitor = visit
         lost = day >= 1 - _STATUS_LOST
         bot = path == _BOT
         return Span(  # by position: an hour of visitors is made up while a client waits
@@ -264,6 +245,41 @@ class Traffic:
             transaction="SELECT members" if kind == "database" else f"GET {rng.choice(company.PAGES).path}",
             user=None,
         )
+
+
+@lru_cache(maxsize=8)
+def _latencies(typical_ms: float) -> tuple[float, ...]:
+    spread = NormalDist(0, _LATENCY_SPREAD)
+    return tuple(
+        typical_ms * exp(spread.inv_cdf((step + 0.5) / _LATENCY_STEPS)) for step in range(_LATENCY_STEPS)
+    )
+
+
+@lru_cache(maxsize=128)
+def _visits(
+    seed: int, index: int, traffic_rps: float, bot_share: float, latency_ms: float
+) -> tuple[_Visit, ...]:
+    """Make up who comes in a minute: the same for every world of a seed, so that a process makes it up once."""
+    rng = Random(f"visits:{seed}:{index}")  # noqa: S311 - repeatable, not secret
+    expected = traffic_rps * BLOCK_MS / 1000
+    count = max(0, round(rng.gauss(expected, expected**0.5))) if expected else 0
+    draw = rng.random
+    times = sorted(int(draw() * BLOCK_MS) for _ in range(count))
+    main, www = company.DOMAINS
+    latencies = _latencies(latency_ms)
+    limits = list(accumulate(page.share for page in company.PAGES))
+    return tuple(
+        (
+            in_ms,
+            main if draw() < _MAIN_HOST_SHARE else www,
+            _BOT if draw() < bot_share else bisect_left(limits, draw() * limits[-1]),
+            draw(),
+            draw(),
+            latencies[int(draw() * _LATENCY_STEPS)],
+            int(draw() * _VISITORS),
+        )
+        for in_ms in times
+    )
 
 
 def _between(spans: list[Span], since_ms: int, until_ms: int) -> list[Span]:
