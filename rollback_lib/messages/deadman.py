@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rollback_lib.clock import Clock
-from rollback_lib.errors import JournalError, RollbackError
+from rollback_lib.errors import JournalError, OutcomeUnknown, RollbackError, Unreachable
 from rollback_lib.journal import Intent, Journal
 from rollback_lib.messages.thread import Thread
+from rollback_lib.model import Pass
 from rollback_lib.providers.slack import Scheduled, SlackClient
 
 __all__ = ["DeadMan"]
@@ -91,12 +92,21 @@ class DeadMan:
     def _take_back(self) -> None:
         leave = self.journal.prepare(_ENDED, step=None)
         try:
-            for notice in self._of_this_run():
-                self.slack.delete_scheduled(self.thread.channel, notice.id, leave)
+            try:
+                self._delete(leave)
+            except (
+                Unreachable,
+                OutcomeUnknown,
+            ):  # left standing it would be a false alarm; what is gone is not listed any more
+                self._delete(leave)
         except RollbackError as exc:
             leave.failed(exc.happened)
             raise
         leave.done()
+
+    def _delete(self, leave: Pass) -> None:
+        for notice in self._of_this_run():
+            self.slack.delete_scheduled(self.thread.channel, notice.id, leave)
 
     def _of_this_run(self) -> tuple[Scheduled, ...]:
         """List the notices of this run that Slack holds, those of a dead session too."""

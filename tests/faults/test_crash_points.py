@@ -22,6 +22,7 @@ QUICK = [
     Point("severity P0", "both", "torn", Place("effect.intent", "P1.S4")),
     Point("severity P0", "both", "torn", Place("run.closed", None)),
     Point("severity P0", "stopped", "answered", EFFECT),
+    Point("severity P0", "run", "lost", Place("prepare.sending", None, "dead-man notice taken back")),
 ]
 QUICK_BACKEND = [
     Point("backend P0", "both", "outlived", FINISH),  # the command line lives on, is waited for, and dies
