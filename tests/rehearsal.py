@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 from conftest import FakeClock
 from parameters_project import project
+from runs import let_go, lines_of
 
-from rollback_lib.journal import FILE_NAME, Line, read_journal
 from rollback_lib.procedures import VercelRollback
 from rollback_lib.simulator import World, WorldSpec, app, sentry, slack, vercel
 from rollback_lib.simulator.faults import Door
@@ -87,20 +87,8 @@ class Rehearsal:
             if entry.service == service and entry.changes and path in entry.path
         ]
 
-    @staticmethod
-    def lines(rollback: VercelRollback) -> tuple[Line, ...]:
-        """Return the run's journal as it stands on disk."""
-        reading = read_journal(rollback.folder / FILE_NAME)
-        assert reading.defect is None
-        return reading.lines
-
-    @staticmethod
-    def restart(rollback: VercelRollback) -> None:
-        """Let go of the run, as a kernel that ends does."""
-        rollback.before_seal()
-        assert rollback.heartbeat is not None
-        rollback.heartbeat.stop()
-        rollback.journal.release()
+    lines = staticmethod(lines_of)
+    restart = staticmethod(let_go)
 
 
 class _Short(httpx.BaseTransport):

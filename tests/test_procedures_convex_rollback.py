@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backend_scenes import BACKEND_GIVEN, until_pushed
 
 from rollback_lib.errors import BadParameters, NotApplied, PlanViolation
 from rollback_lib.model import CheckStatus, Outcome
@@ -22,31 +23,12 @@ def begin(serving: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path, **more: A
     """Open a headless run in a served world."""
     for name, value in serving.variables.items():
         monkeypatch.setenv(name, value)
-    given: dict[str, Any] = {
-        "environment": "drill",
-        "mode": "headless",
-        "operator": "ana",
-        "severity": "P0",
-        "criterion": "P0.T1",
-        "reason": "Members cannot open their membership",
-        "impact": "Members see an error",
-        "issue_started_at": "-20m",
-        "confirm": {"P2.G1": "happy-otter-123"},
+    given = {
+        **BACKEND_GIVEN,
         "platform": {**serving.platform, "archive": str(tmp_path / "incidents")},
         "policy": {"min_requests": 3},  # a busy machine has fewer visitors
     }
     return ConvexRollback.open(given | more)
-
-
-def until_pushed(rollback: ConvexRollback) -> Any:
-    """Run the cells until the push is seen to be live; return what was chosen."""
-    rollback.access_dashboard()
-    rollback.go_to_deployments()
-    chosen = rollback.identify_stable_deployment()
-    rollback.rehearse(chosen)
-    rollback.gate("P2.G1", chosen)
-    rollback.wait(chosen, rollback.roll_back(chosen))
-    return chosen
 
 
 def company(**convex: Any) -> WorldSpec:
@@ -133,7 +115,7 @@ def test_undo_pushes_what_was_live_again_as_a_run_of_its_own(monkeypatch, tmp_pa
         bad = first.identify_stable_deployment().suspect.commit
         first.abort("the frontend needs the newer functions")
         undo = begin(serving, monkeypatch, tmp_path, undo=str(first.journal.run), new_run=True)
-        chosen = until_pushed(undo)
+        chosen, _ = until_pushed(undo)
         assert chosen.revision.commit == bad
         warnings = [line.data["text"] for line in undo.journal.find("warning")]
         assert any("undoing brings back what was rolled back" in text for text in warnings)

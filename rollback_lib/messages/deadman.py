@@ -94,10 +94,8 @@ class DeadMan:
         try:
             try:
                 self._delete(leave)
-            except (
-                Unreachable,
-                OutcomeUnknown,
-            ):  # left standing it would be a false alarm; what is gone is not listed any more
+            except (Unreachable, OutcomeUnknown):
+                # Left standing it would be a false alarm; what is gone is not listed any more.
                 self._delete(leave)
         except RollbackError as exc:
             leave.failed(exc.happened)

@@ -172,6 +172,10 @@ class Convex(Frozen):
     canary: Query | None = None  # finds a user who exists for such checks; None: unchecked, and said so
     queries: tuple[Query, ...] = ()  # more that must work
 
+    def clone(self, home: pathlib.Path) -> pathlib.Path:
+        """Return the folder of the app's repository; a relative one is below the project's."""
+        return home / pathlib.Path(self.repository).expanduser()
+
 
 class Sentry(Frozen):
     """Where the error rate is read; `api_url` ends before /api/0."""

@@ -82,7 +82,7 @@ class Rehearsing:
             Unreachable: The packages cannot be had, or the command line did not come to an answer.
         """
         progress = Progress(f"Dry run of {chosen.revision.commit.short}", self.session.clock)
-        self.search.convex.variables()  # taught to the redactor before any output is kept
+        known = self.search.convex.variables()  # taught to the redactor before any output is kept
         progress.stage(
             "checks the commit out, with its packages; on this machine's first time that takes minutes"
         )
@@ -99,7 +99,7 @@ class Rehearsing:
         analysis = done.analysis
         differs = self._difference(analysis)
         reads = self.search.repository.variables(chosen.sha)
-        unset = tuple(sorted(set(reads) - set(self.search.convex.variables())))
+        unset = tuple(sorted(set(reads) - set(known)))
         found = Rehearsal(
             sha=chosen.sha,
             at=began,
@@ -187,8 +187,8 @@ class Rehearsing:
     def _refused(self, chosen: Chosen, done: CliRun) -> RollbackError:
         """Tell Convex's own refusal apart from a command line that came to no answer."""
         short, output = chosen.revision.commit.short, self._file(_DRY_RUN)
-        if unknown_option(done.text):
-            return too_old(chosen.sha, unknown_option(done.text))
+        if option := unknown_option(done.text):
+            return too_old(chosen.sha, option)
         if done.kind == "refused":
             return NotApplied(
                 f"Convex would refuse commit {short}: {told(done)}.",

@@ -11,13 +11,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 
 from rollback_lib.clock import to_iso
 from rollback_lib.errors import BadParameters, RollbackError
 from rollback_lib.parameters.platform import Convex
 from rollback_lib.procedures.convex_shown import Chosen, Pushes
-from rollback_lib.procedures.earlier import tried_before, what_was_done
+from rollback_lib.procedures.earlier import refuse_unasked, tried_before, what_was_done
 from rollback_lib.procedures.issue import issue_began
 from rollback_lib.procedures.revisions import (
     Push,
@@ -77,9 +76,7 @@ class BackendSearch:
     @cached_property
     def repository(self) -> Repository:
         """Return the app's repository."""
-        folder = Path(self.settings.repository).expanduser()
-        home = self.session.resolved.home
-        return Repository(folder if folder.is_absolute() else home / folder, self.settings.functions_folder)
+        return Repository(self.settings.clone(self.session.resolved.home), self.settings.functions_folder)
 
     @cached_property
     def pushes(self) -> Pushes:
@@ -243,20 +240,13 @@ class BackendSearch:
         if not earlier or self._is_unwell():
             return
         already = f"the backend was moved off the suspect {suspect.commit.short} already, to {live.commit.short} at {live.at:%H:%M:%S} UTC, and no query of the parameters says that it is not well there"
-        if self.session.parameters.mode == "headless":
-            raise BadParameters(
-                f"Going further back is not done unasked: {already}.",
-                _UNCHANGED,
-                "If it is not well after all, name the commit to go back to in the parameter commit, or run the notebook by hand.",
-            )
-        self.session.warn(already)
+        refuse_unasked(self.session, already, "commit")
 
     def _is_unwell(self) -> bool:
         """Say whether a query of the parameters fails, or finds other than it should."""
         canary = self.settings.canary
         for query in (*([canary] if canary is not None else []), *self.settings.queries):
-            called = self.convex.query(query.path, query.args)
-            if not called.ok or called.value is None or called.lacks(query.fields):
+            if self.convex.query(query.path, query.args).trouble(query.fields):
                 return True
         return False
 

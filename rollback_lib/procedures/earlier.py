@@ -18,7 +18,7 @@ from rollback_lib.journal import FILE_NAME, Line, read_journal
 from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.procedures.session import Session
 
-__all__ = ["Done", "tried_before", "what_was_done"]
+__all__ = ["Done", "refuse_unasked", "tried_before", "what_was_done"]
 
 _UNCHANGED = "Nothing was changed."
 
@@ -96,6 +96,26 @@ def tried_before(session: Session, number: int, place: str) -> dict[str, str]:
         if done is not None:
             tried[done.target] = other.run
     return tried
+
+
+def refuse_unasked(session: Session, already: str, parameter: str) -> None:
+    """Go further back than where production was moved already only if a person is there: a pipeline stops, others are warned.
+
+    Args:
+        session: Of this run.
+        already: What was done, and that it looks well.
+        parameter: By which what to go back to is named: deployment, commit.
+
+    Raises:
+        BadParameters: The run is headless.
+    """
+    if session.parameters.mode == "headless":
+        raise BadParameters(
+            f"Going further back is not done unasked: {already}.",
+            _UNCHANGED,
+            f"If it is not well after all, name the {parameter} to go back to in the parameter {parameter}, or run the notebook by hand.",
+        )
+    session.warn(already)
 
 
 def _warn_of_gap(session: Session, other: RunFolder, why: str) -> None:

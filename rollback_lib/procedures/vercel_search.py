@@ -19,7 +19,7 @@ from rollback_lib.clock import to_iso
 from rollback_lib.errors import BadParameters, Unreachable
 from rollback_lib.model import Check, CheckStatus, DeploymentId
 from rollback_lib.procedures.candidates import Candidate, Suspect, find_suspect, refusal, stable_candidates
-from rollback_lib.procedures.earlier import Done, tried_before, what_was_done
+from rollback_lib.procedures.earlier import Done, refuse_unasked, tried_before, what_was_done
 from rollback_lib.procedures.issue import issue_began
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.vercel_facts import Stable, skew_of, state_of
@@ -157,13 +157,7 @@ class Search:
         if any(check.status is not CheckStatus.PASSED for check in side_by_side(jobs)):
             return
         already = f"production was moved off the suspect {suspect.deployment.id} already, to {live.id}, and its health and pages are well there"
-        if self.session.parameters.mode == "headless":
-            raise BadParameters(
-                f"Going further back is not done unasked: {already}.",
-                _UNCHANGED,
-                "If it is not well after all, name the deployment to go back to in the parameter deployment, or run the notebook by hand.",
-            )
-        self.session.warn(already)
+        refuse_unasked(self.session, already, "deployment")
 
     def _candidates(self, project: Project, suspect: Suspect) -> tuple[Candidate, ...]:
         found = stable_candidates(self.deployments(), suspect.deployment, project.production_id, project)

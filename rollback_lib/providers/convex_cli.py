@@ -49,7 +49,6 @@ __all__ = [
     "Telling",
     "cli_path",
     "push_arguments",
-    "too_old",
 ]
 
 # What the command line asks a person about; without one it refuses, and names the flag.
@@ -221,8 +220,8 @@ class ConvexCli:
         arguments = [*push_arguments(dry=True), "--write-push-request", str(written)]
         run = _Run(checkout, project, arguments, Telling(), most_s)
         with self._followed(self._prepared(run)(), run) as done:
-            if unknown_option(done.text):
-                raise too_old(checkout.sha, unknown_option(done.text))
+            if option := unknown_option(done.text):
+                raise too_old(checkout.sha, option)
             try:
                 told = json.loads(written.with_suffix(".json").read_bytes())["appDefinition"]
                 return _bundle(checkout.sha, told)

@@ -28,6 +28,7 @@ __all__ = [
     "analysis_of",
     "outcome_of",
     "refusal_of",
+    "too_old",
     "unknown_option",
 ]
 

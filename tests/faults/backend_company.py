@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backend_scenes import BACKEND_GIVEN
 from repository import ROOT
+from runs import let_go, lines_of
 
 from rollback_lib.drills.oracle import Case, Verdict, judge
 from rollback_lib.errors import RollbackError
-from rollback_lib.journal import FILE_NAME, Line, read_journal
+from rollback_lib.journal import Line
 from rollback_lib.node import cache_folder, installed
 from rollback_lib.procedures import ConvexRollback
 from rollback_lib.simulator import Serving, WorldSpec, serve
@@ -30,21 +32,10 @@ from rollback_lib.simulator.convex.spec import ConvexSpec
 from rollback_lib.simulator.convex_app import prepared
 from rollback_lib.simulator.convex_app.revisions import files
 
-__all__ = ["FINISH", "GIVEN", "Company", "Day", "cells", "outcome_of"]
+__all__ = ["FINISH", "Company", "Day", "cells", "outcome_of"]
 
 FINISH = "/api/deploy2/finish_push"
 PROGRAM = Path(__file__).with_name("quick_convex.js")
-GIVEN: dict[str, Any] = {
-    "environment": "drill",
-    "mode": "headless",
-    "operator": "ana",
-    "severity": "P0",
-    "criterion": "P0.T1",
-    "reason": "Members cannot open their membership",
-    "impact": "Members see an error",
-    "issue_started_at": "-20m",
-    "confirm": {"P2.G1": "happy-otter-123"},
-}
 # Nothing but waiting is shortened; a busy machine has fewer visitors.
 POLICY = {
     "min_requests": 3,
@@ -123,7 +114,7 @@ class Company:
         platform = json.loads(json.dumps(self.serving.platform)) | {"archive": str(self.folder / "incidents")}
         for name, part in given.pop("platform", {}).items():
             platform[name] = {**platform[name], **part}
-        return {**GIVEN, "platform": platform, "policy": policy, **given}
+        return {**BACKEND_GIVEN, "platform": platform, "policy": policy, **given}
 
     # What is true in the world
 
@@ -169,20 +160,8 @@ class Company:
         """Let the outside judge of drills look at a run."""
         return judge(Case(self.serving.world, rollback.folder, ROOT, state=self.folder / "state"))
 
-    @staticmethod
-    def lines(rollback: ConvexRollback) -> tuple[Line, ...]:
-        """Return the run's journal as it stands on disk."""
-        reading = read_journal(rollback.folder / FILE_NAME)
-        assert reading.defect is None
-        return reading.lines
-
-    @staticmethod
-    def let_go(rollback: ConvexRollback) -> None:
-        """End the run's process, as far as that can be done here."""
-        rollback.before_seal()
-        assert rollback.heartbeat is not None
-        rollback.heartbeat.stop()
-        rollback.journal.release()
+    lines = staticmethod(lines_of)
+    let_go = staticmethod(let_go)
 
     # Below
 

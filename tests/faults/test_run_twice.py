@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,21 +9,10 @@ from typing import Any
 import pytest
 from conftest import FakeClock
 from rehearsal import GIVEN, Rehearsal
+from runs import opened_elsewhere
 
 from rollback_lib.errors import BadParameters
 from rollback_lib.procedures import VercelRollback
-
-OPENS = """
-import json, sys
-from rollback_lib.errors import RollbackError
-from rollback_lib.procedures import VercelRollback
-try:
-    rollback = VercelRollback.open(json.loads(sys.argv[1]))
-except RollbackError as exc:
-    print(json.dumps([type(exc).__name__, exc.happened, exc.state, exc.next_step]))
-else:
-    print(json.dumps(["opened", rollback.journal.run, "", ""]))
-"""
 
 
 @pytest.fixture
@@ -39,16 +24,8 @@ def company(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -
 
 
 def elsewhere(company: Rehearsal, **given: Any) -> tuple[str, str, str, str]:
-    """Open a run in another process, which gets no farther than that; return its error in its parts."""
-    child = subprocess.run(
-        [sys.executable, "-c", OPENS, json.dumps(GIVEN | given)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "ROLLBACK_HOME": str(company.home)},
-    )
-    kind, happened, state, next_step = json.loads(child.stdout.splitlines()[-1])
-    return kind, happened, state, next_step
+    """Open a run in another process; return its error in its parts."""
+    return opened_elsewhere("VercelRollback", GIVEN | given, ROLLBACK_HOME=str(company.home))
 
 
 def to_gate(rollback: VercelRollback) -> Any:

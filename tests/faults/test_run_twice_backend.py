@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,20 +9,9 @@ from typing import Any
 import pytest
 from backend_company import Company, cells
 from repository import ROOT
+from runs import opened_elsewhere
 
 from rollback_lib.errors import BadParameters
-
-OPENS = """
-import json, sys
-from rollback_lib.errors import RollbackError
-from rollback_lib.procedures import ConvexRollback
-try:
-    rollback = ConvexRollback.open(json.loads(sys.argv[1]))
-except RollbackError as exc:
-    print(json.dumps([type(exc).__name__, exc.happened, exc.state, exc.next_step]))
-else:
-    print(json.dumps(["opened", rollback.journal.run, "", ""]))
-"""
 
 
 @pytest.fixture
@@ -36,17 +21,9 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Company
     found.close()
 
 
-def elsewhere(company: Company, **given: Any) -> list[str]:
-    """Open a run in another process, which gets no farther than that; return its error in its parts."""
-    child = subprocess.run(
-        [sys.executable, "-c", OPENS, json.dumps(company.given(**given))],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    found: list[str] = json.loads(child.stdout.splitlines()[-1])
-    return found
+def elsewhere(company: Company, **given: Any) -> tuple[str, str, str, str]:
+    """Open a run in another process; return its error in its parts."""
+    return opened_elsewhere("ConvexRollback", company.given(**given), PYTHONPATH=str(ROOT))
 
 
 def test_second_run_is_turned_away_at_the_gate_and_goes_back_to_nothing_after_the_end(company: Company):

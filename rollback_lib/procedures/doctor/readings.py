@@ -196,8 +196,7 @@ class Readings:
 
     def _repository(self) -> Repository:
         settings = self.convex_settings
-        folder = self.given.home / Path(settings.repository).expanduser()
-        found = Repository(folder, settings.functions_folder)
+        found = Repository(settings.clone(self.given.home), settings.functions_folder)
         found.state()  # there is one
         return found
 
