@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from points import CHANGING, CHILD, REQUEST, SURVIVED, Place, Point, named, places
 from repository import ROOT
 from stage import SCENARIOS, Ended, Stage, await_end, is_there, kill, lines_of, stage
-from striking import Ear, Killer, Tap, listening, place_at_doors, programs_begun
+from striking import Ear, Killer, Tap, listening, loaded, place_at_doors, programs_begun
 
 from rollback_lib.clock import SystemClock
 from rollback_lib.drills.oracle import Case as OracleCase
@@ -39,6 +39,9 @@ class Clean:
     places: tuple[Place, ...]
     posts: Counter[str]  # messages in Slack, by name
     deeds: Counter[str]  # changes of production, by kind
+    loaded: tuple[
+        str, ...
+    ] = ()  # the project's Python files that it needed, by whatever process, relative to the root
 
 
 def clean_run(scenario: str) -> Clean:
@@ -53,7 +56,7 @@ def clean_run(scenario: str) -> Clean:
         assert run.outcome is Outcome.VERIFIED
         began = [name for name in programs_begun(here) if name in CHANGING]
         found = [*places(lines_of(run.folder)), *named(CHILD, began), *named(REQUEST, heard)]
-        return Clean(tuple(found), posts(here), deeds(here))
+        return Clean(tuple(found), posts(here), deeds(here), tuple(sorted(loaded(here))))
 
 
 def prove(point: Point, clean: Clean) -> list[str]:

@@ -57,6 +57,14 @@ class CleanRuns(Mapping[str, Clean]):
         return _kept(place)[scenario]
 
 
+def loaded_by_procedure(kept: Path) -> dict[int, set[str]]:
+    """Return which files the runs without faults have loaded, by procedure; empty where none was made yet."""
+    found: defaultdict[int, set[str]] = defaultdict(set)
+    for name, clean in (_kept(kept) if kept.exists() else {}).items():
+        found[SCENARIOS[name].procedure] |= set(clean.loaded)
+    return dict(found)
+
+
 def points_asked_for() -> list[Point]:
     """Return every point of every scenario where the torture has asked for them; of a procedure's later ones only what is new.
 
@@ -73,14 +81,17 @@ def points_asked_for() -> list[Point]:
 
 
 def _told(found: Clean) -> dict[str, Any]:
-    return {"places": [asdict(place) for place in found.places], "posts": found.posts, "deeds": found.deeds}
+    return vars(found) | {"places": [asdict(place) for place in found.places]}
 
 
 def _kept(place: Path) -> dict[str, Clean]:
     kept = json.loads(place.read_text(encoding="utf-8"))
     return {
         name: Clean(
-            tuple(Place(**place) for place in told["places"]), Counter(told["posts"]), Counter(told["deeds"])
+            tuple(Place(**place) for place in told["places"]),
+            Counter(told["posts"]),
+            Counter(told["deeds"]),
+            tuple(told["loaded"]),
         )
         for name, told in kept.items()
     }

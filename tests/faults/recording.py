@@ -2,6 +2,7 @@
 
 - A result is on disk as soon as its test is over, so that a torture that is stopped goes on where it was.
 - What was not begun is not counted as anything.
+- `TORTURE_TREES` has the digests of the sources as JSON.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from results import Result, read_results, write_result
+from results import Result, Trees, read_results, write_result
 
 CRASHES = "test_crash_points.py::test_run_killed"  # the point says it all
-RESULTS, TREE, UNTIL = "TORTURE_RESULTS", "TORTURE_TREE", "TORTURE_UNTIL"
+RESULTS, TREES, UNTIL = "TORTURE_RESULTS", "TORTURE_TREES", "TORTURE_UNTIL"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what has passed with these sources; put down all that there is."""
-    done = read_results(Path(os.environ[RESULTS]), os.environ[TREE])
+    done = read_results(Path(os.environ[RESULTS]), trees_given())
     passed = [item for item in items if item.nodeid in done and done[item.nodeid].passed]
     if passed:
         config.hook.pytest_deselected(items=passed)
@@ -44,6 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Keeper(), "keeper")
 
 
+def trees_given() -> Trees:
+    """Return the digests that results are kept under."""
+    return Trees.from_json(os.environ[TREES])
+
+
 class Keeper:
     """Writes down each test that is over."""
 
@@ -51,6 +57,7 @@ class Keeper:
         self._took: defaultdict[str, float] = defaultdict(float)
         self._why: dict[str, str] = {}
         self._over = 0
+        self._trees = trees_given()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add up a test's three phases; at the last one write and print."""
@@ -63,7 +70,7 @@ class Keeper:
 
     def _tell(self, test: str, why: str) -> None:
         seconds = round(self._took.pop(test), 2)
-        write_result(Path(os.environ[RESULTS]), Result(os.environ[TREE], test, not why, seconds, why))
+        write_result(Path(os.environ[RESULTS]), Result(self._trees.of(test), test, not why, seconds, why))
         name = test.partition("[")[2].rstrip("]") if CRASHES in test else test.rpartition("/")[2]
         sys.stdout.write(f"{self._over:5} {'FAILED' if why else 'passed'} {seconds:6.1f} s  {name}\n")
         sys.stdout.flush()

@@ -16,8 +16,7 @@ from datetime import UTC, datetime
 
 from points import HOW_SAID, VICTIM_SAID, How, Victim
 from repository import ROOT
-from results import Result
-from stage import SCENARIOS
+from results import Result, Trees, procedure_of
 
 PAGE = ROOT / "docs" / "reliability.md"
 CRASHES = {
@@ -32,7 +31,7 @@ KINDS = {
     "test_mutants.py": "Mutants: seeded mistakes in the code, each to be caught",
 }
 _OTHERS = "Tests of the torture itself"
-_POINT = re.compile(r"\[(?P<scenario>[^,]+), (?P<victim>\w+): (?P<how>\w+), ")
+_KIND = re.compile(r"\[[^,]+, (?P<victim>\w+): (?P<how>\w+), ")
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,17 @@ class Facts:
     cores: int
     machine: str
     python: str
-    tree: str
+    trees: Trees
 
     @classmethod
-    def of_here(cls, tree: str) -> Facts:
+    def of_here(cls, trees: Trees) -> Facts:
         """Say it of this machine and this moment."""
         return cls(
             f"{datetime.now(UTC):%Y-%m-%d}",
             len(os.sched_getaffinity(0)),
             f"{platform.system()} {platform.machine()}",
             platform.python_version(),
-            tree,
+            trees,
         )
 
 
@@ -113,7 +112,7 @@ def page(groups: Iterable[Group], facts: Facts) -> str:
             "Written by `make torture`, from its results; `make reliability` writes it again without trying anything. What each",
             "kind of trial asks for stands at the top of its file in `tests/faults/`.",
             "",
-            f"{facts.day}, {facts.cores} cores, {facts.machine}, Python {facts.python}, sources {facts.tree}.",
+            f"{facts.day}, {facts.cores} cores, {facts.machine}, Python {facts.python}; {_sources(facts.trees)}.",
             "",
             "| what | there are | tried | passed | seconds |",
             "|---|---|---|---|---|",
@@ -129,6 +128,12 @@ def page(groups: Iterable[Group], facts: Facts) -> str:
             *_LIMITS,
         ]
     )
+
+
+def _sources(trees: Trees) -> str:
+    """Say which sources it was; a crash point depends on those alone that its procedure's runs may load."""
+    parts = [f"for procedure {number}'s crash points {tree}" for number, tree in trees.by_procedure.items()]
+    return ", ".join([f"sources {trees.everything}", *parts])
 
 
 def _row(title: str, there_are: int, results: Iterable[Result]) -> str:
@@ -162,13 +167,11 @@ def _crashes(group: Group) -> list[str]:
 
 def _crash_title(test: str) -> str:
     """Return the title of the procedure whose crash point a test is; empty: it is none."""
-    found = _POINT.search(test)
-    scenario = SCENARIOS.get(found["scenario"]) if found else None
-    return CRASHES[scenario.procedure] if scenario is not None else ""
+    return CRASHES.get(procedure_of(test), "")
 
 
 def _kind(test: str) -> tuple[Victim | str, How | str]:
-    found = _POINT.search(test)
+    found = _KIND.search(test)
     return (found["victim"], found["how"]) if found else ("", "")
 
 

@@ -1,6 +1,8 @@
 """What became of each test of the torture, kept as soon as it is known.
 
-- A result belongs to the sources that it was found with: another digest, and it does not count.
+- A result belongs to the sources that it was found with: with another digest of them it does not count.
+- A crash point depends on what the runs of its procedure load, and on what no run loads as long as nothing fails; any
+  other test on everything.
 - The newest result of a test counts.
 """
 
@@ -8,12 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from repository import ROOT, files
+from stage import SCENARIOS
 
-TRIED = ("rollback_lib/", "notebooks/", "parameters/", "tests/faults/", "requirements.lock")
+TRIED = ("rollback_lib/", "notebooks/", "parameters/", "tests/", "requirements.lock")
+_INJECTED = "tests/faults/inject/"
+_SCENARIO = re.compile(r"\[([^,]+), \w+: ")
 
 
 @dataclass(frozen=True)
@@ -27,17 +34,49 @@ class Result:
     why: str  # empty where it passed
 
 
-def tree_digest() -> str:
-    """Return the digest of everything that a result depends on."""
-    digest = hashlib.sha256()
-    for path in files():
-        name = str(path.relative_to(ROOT))
-        if name.startswith(TRIED):
-            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+@dataclass(frozen=True)
+class Trees:
+    """The digests of the sources that a result depends on."""
+
+    everything: str
+    by_procedure: Mapping[int, str]  # of what a crash point of the procedure depends on
+
+    @classmethod
+    def of_here(cls, loaded: Mapping[int, Collection[str]]) -> Trees:
+        """Take the digests of the sources as they are now.
+
+        Args:
+            loaded: The files that runs without faults have loaded, relative to the root, by procedure.
+        """
+        tried = [name for name in (str(path.relative_to(ROOT)) for path in files()) if name.startswith(TRIED)]
+        return cls(
+            _digest(tried),
+            {number: _digest(n for n in tried if _concerns(n, number, loaded)) for number in loaded},
+        )
+
+    def to_json(self) -> str:
+        """Write them down, for another process."""
+        return json.dumps({"": self.everything, **self.by_procedure})
+
+    @classmethod
+    def from_json(cls, text: str) -> Trees:
+        """Read what another process has written down."""
+        told = json.loads(text)
+        return cls(told.pop(""), {int(number): digest for number, digest in told.items()})
+
+    def of(self, test: str) -> str:
+        """Return the digest that a result of a test has to bear."""
+        return self.by_procedure.get(procedure_of(test), self.everything)
 
 
-def read_results(place: Path, tree: str) -> dict[str, Result]:
+def procedure_of(test: str) -> int:
+    """Return the number of the procedure whose crash point a test is; 0: it is none."""
+    found = _SCENARIO.search(test)
+    scenario = SCENARIOS.get(found[1]) if found else None
+    return scenario.procedure if scenario is not None else 0
+
+
+def read_results(place: Path, trees: Trees) -> dict[str, Result]:
     """Read the newest result of each test for these sources; a line that was cut off counts for nothing."""
     found: dict[str, Result] = {}
     for text in place.read_text(encoding="utf-8").splitlines() if place.exists() else ():
@@ -45,7 +84,7 @@ def read_results(place: Path, tree: str) -> dict[str, Result]:
             result = Result(**json.loads(text))
         except (ValueError, TypeError):
             continue
-        if result.tree == tree:
+        if result.tree == trees.of(result.test):
             found[result.test] = result
     return found
 
@@ -54,3 +93,20 @@ def write_result(place: Path, result: Result) -> None:
     """Add a result."""
     with place.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(result)) + "\n")
+
+
+def _concerns(name: str, number: int, loaded: Mapping[int, Collection[str]]) -> bool:
+    """Say whether a crash point of a procedure may depend on a file."""
+    if name.startswith("notebooks/"):
+        return name.startswith(f"notebooks/{number}_")
+    by_any = any(name in names for names in loaded.values())
+    if name.startswith("tests/"):
+        return by_any or name.startswith(_INJECTED)
+    return name in loaded[number] or not by_any
+
+
+def _digest(names: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode() + b"\0" + (ROOT / name).read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from points import REQUEST, Place, Point
+from repository import ROOT
 from stage import Running, Stage, await_end, kill, lines_of
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,7 +28,7 @@ AT_THE_WORLD = ("lost", "late", "answered", "slow", "outlived")
 AT_IT_S, MOST_S = 4.0, 20.0  # that long after the next process has opened the run it is at the gate
 ACTED_UPON_S = 1.5  # the kernel is interrupted at once, and looks at the platform then
 MARK = b"x-crash-here"
-PID_FILE, CHILDREN_FILE = "kernel.pid", "kernel.pid.children"
+PID_FILE, CHILDREN_FILE, MODULES_FILE = "kernel.pid", "kernel.pid.children", "kernel.pid.modules"
 _PUSH = "/api/deploy2/"
 _DOOMED: dict[str, tuple[str, ...]] = {
     "kernel": ("kernel",),
@@ -179,7 +181,7 @@ def place_at_doors(here: Stage, make: Callable[[ASGIApp], ASGIApp]) -> None:
 
 
 def listening(here: Stage) -> dict[str, str]:
-    """Return what lets the kernel write down the programs that it begins, and kill nobody."""
+    """Return what lets a run write down the programs that it begins and the modules that it loads, and kill nobody."""
     return _arming(here, "listen", "kernel", Place("", None))
 
 
@@ -187,6 +189,21 @@ def programs_begun(here: Stage) -> Iterator[str]:
     """Give the names of the programs that a listening kernel has begun."""
     place = here.folder / CHILDREN_FILE
     yield from place.read_text(encoding="utf-8").splitlines() if place.exists() else ()
+
+
+def loaded(here: Stage) -> Iterator[str]:
+    """Give the project's files that listening processes, and this one, have loaded, relative to the root."""
+    for name in (here.folder / MODULES_FILE).read_text(encoding="utf-8").splitlines():
+        place = ROOT.joinpath(*name.split("."))
+        yield from (
+            str(path.relative_to(ROOT))
+            for path in (place.with_suffix(".py"), place / "__init__.py")
+            if path.is_file()
+        )
+    for module in list(sys.modules.values()):
+        file = Path(getattr(module, "__file__", None) or "/")
+        if file.is_relative_to(ROOT) and file.suffix == ".py" and not file.is_relative_to(sys.prefix):
+            yield str(file.relative_to(ROOT))
 
 
 def program_request(scope: Scope) -> str:

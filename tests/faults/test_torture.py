@@ -9,14 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from points import CHILD, REQUEST, Place, every_point
 from reliability import KINDS, PAGE, Facts, groups_of, page
 from repository import ROOT
-from results import Result, read_results, write_result
+from results import Result, Trees, read_results, write_result
 
-TREE = "0123456789abcdef"
+TREE, OF_2 = "0123456789abcdef", "fedcba9876543210"
+TREES = Trees(TREE, {1: TREE, 2: OF_2})
 FIGURES = re.compile(r"\| (\d+( of \d+)?)? ?(?=\|)")  # of one cell, or an empty one
-FACTS = Facts("2026-11-25", 2, "Linux x86_64", "3.11.7", TREE)
+FACTS = Facts("2026-11-25", 2, "Linux x86_64", "3.11.7", TREES)
 CRASH_TEST = "tests/faults/test_crash_points.py::test_run"
 POINT = f"{CRASH_TEST}[severity P0, {{}}, effect.sending P1.S4]"
 TESTS = [
@@ -28,9 +30,23 @@ TESTS = [
     f"{CRASH_TEST}[backend P0 on a new machine, all: amid, child npm ci]",
 ]
 
+SOURCES = {  # what is changed, and whose crash points have to be tried anew
+    "rollback_lib/both.py": {1, 2},
+    "rollback_lib/first.py": {1},
+    "rollback_lib/second.py": {2},
+    "rollback_lib/neither.py": {1, 2},  # a run may need it once something has failed
+    "notebooks/1_vercel_rollback.ipynb": {1},
+    "notebooks/2_convex_rollback.ipynb": {2},
+    "parameters/plan.yaml": {1, 2},
+    "requirements.lock": {1, 2},
+    "tests/faults/stage.py": {1, 2},
+    "tests/faults/inject/sitecustomize.py": {1, 2},
+    "tests/faults/test_forgeries.py": set(),
+}
 
-def result(test: str, *, passed: bool = True, seconds: float = 8.4, tree: str = TREE) -> Result:
-    return Result(tree, test, passed, seconds, "" if passed else "it broke")
+
+def result(test: str, *, passed: bool = True, seconds: float = 8.4, tree: str = "") -> Result:
+    return Result(tree or TREES.of(test), test, passed, seconds, "" if passed else "it broke")
 
 
 def shape(text: str) -> list[str]:
@@ -59,7 +75,8 @@ def test_page_counts_what_was_found():
     assert program.split(" | ")[1:] == ["1 of 1", " |"]
     assert next(line for line in backend if line.startswith("| kernel, `roll")).count("0 of 1") == 1
     assert lines[lines.index("## Failed") + 2] == f"- `{TESTS[3]}`"
-    assert f"2026-11-25, 2 cores, Linux x86_64, Python 3.11.7, sources {TREE}." in lines
+    said = f"sources {TREE}, for procedure 1's crash points {TREE}, for procedure 2's crash points {OF_2}"
+    assert f"2026-11-25, 2 cores, Linux x86_64, Python 3.11.7; {said}." in lines
 
 
 def test_page_in_the_documents_is_one_that_was_generated():
@@ -88,9 +105,12 @@ def test_newest_result_of_these_very_sources_counts(tmp_path: Path):
     write_result(place, result("a", passed=False))
     write_result(place, result("a"))
     write_result(place, result("b", tree="another"))
+    write_result(place, result(TESTS[-1], tree=TREE))  # of other sources of its procedure
+    write_result(place, result(TESTS[-2]))
     with place.open("a", encoding="utf-8") as file:
         file.write('{"tree": "0123')
-    assert {test: found.passed for test, found in read_results(place, TREE).items()} == {"a": True}
+    found = read_results(place, TREES)
+    assert {test: found[test].passed for test in found} == {"a": True, TESTS[-2]: True}
 
 
 def test_torture_goes_on_where_it_stopped(tmp_path: Path):
@@ -104,7 +124,7 @@ def test_torture_goes_on_where_it_stopped(tmp_path: Path):
         before = len(place.read_text(encoding="utf-8").splitlines()) if place.exists() else 0
         here = Path(__file__).parent
         path = os.pathsep.join(map(str, (here, here.parent, ROOT)))
-        known = {"TORTURE_RESULTS": str(place), "TORTURE_TREE": TREE, "TORTURE_UNTIL": str(until)}
+        known = {"TORTURE_RESULTS": str(place), "TORTURE_TREES": TREES.to_json(), "TORTURE_UNTIL": str(until)}
         alone = {"PYTHONPATH": path, "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         plugins = ("-p", "xdist", "-p", "recording", "-p", "no:cacheprovider")
         subprocess.run(
@@ -118,7 +138,7 @@ def test_torture_goes_on_where_it_stopped(tmp_path: Path):
         return sorted(re.findall(r"test_\w+(?=\", \"passed)", "".join(lines[before:])))
 
     assert torture(time.time() + 60) == ["test_bad", "test_good"]
-    found = read_results(place, TREE)
+    found = read_results(place, TREES)
     assert {test: result.passed for test, result in found.items()} == {
         "test_x.py::test_good": True,
         "test_x.py::test_bad": False,
@@ -126,3 +146,25 @@ def test_torture_goes_on_where_it_stopped(tmp_path: Path):
     assert "assert 1 == 2" in found["test_x.py::test_bad"].why
     assert torture(time.time() - 1) == []
     assert torture(time.time() + 60) == ["test_bad"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "void"),
+    SOURCES.items(),
+)
+def test_crash_points_depend_on_what_their_procedure_may_load(changed, void, tmp_path, monkeypatch):
+    """A change of what only the other procedure loads leaves their results standing; any other test depends on everything."""
+    loaded = {1: {"rollback_lib/both.py", "rollback_lib/first.py", "tests/faults/stage.py"}}
+    loaded[2] = {"rollback_lib/both.py", "rollback_lib/second.py", "tests/faults/stage.py"}
+    paths = [tmp_path / name for name in SOURCES]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("as it was", encoding="utf-8")
+    monkeypatch.setattr("results.ROOT", tmp_path)
+    monkeypatch.setattr("results.files", lambda: paths)
+    before = Trees.of_here(loaded)
+    (tmp_path / changed).write_text("changed", encoding="utf-8")
+    after = Trees.from_json(Trees.of_here(loaded).to_json())
+    assert after.everything != before.everything
+    assert {number for number in loaded if after.by_procedure[number] != before.by_procedure[number]} == void
+    assert [after.of(test) for test in TESTS[3:-2]] == [after.everything] * (len(TESTS) - 5)

@@ -1,6 +1,6 @@
 """`make torture`: every crash point, bad day, forgery and mutant, within a time, going on where the last one stopped.
 
-- A test that has passed with these very sources is not run again; one that has failed is.
+- A test that has passed with the very sources that it depends on is not run again; one that has failed is.
 - The page about it is written at the end, whatever came of it; `--page` writes it from what there is and runs nothing.
 - It ends with 0 only if everything there is was tried and has passed.
 """
@@ -17,10 +17,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # as pytest has it
 
-from enumerated import POINTS_VARIABLE, write_points  # noqa: E402
+from enumerated import POINTS_VARIABLE, loaded_by_procedure, write_points  # noqa: E402
 from reliability import PAGE, Facts, Group, groups_of, page  # noqa: E402 - the path comes first
 from repository import ROOT  # noqa: E402
-from results import read_results, tree_digest  # noqa: E402
+from results import Trees, read_results  # noqa: E402
 
 FOLDER = ROOT / ".torture"
 RESULTS = FOLDER / "results.jsonl"
@@ -35,29 +35,30 @@ def main() -> int:
     asked.add_argument("--page", action="store_true", help="run nothing, write the page from what was found")
     given = asked.parse_args()
     FOLDER.mkdir(exist_ok=True)
-    tree = tree_digest()
-    points = FOLDER / f"points-{tree}.json"
+    points = FOLDER / f"points-{Trees.of_here({}).everything}.json"
     if not given.page:
         until = time.time() + given.minutes * 60
         if not points.exists():
             tell("Running once without faults, to learn which points there are ...")
             write_points(points)
-        torture(tree, points, until, given.workers)
-    results = read_results(RESULTS, tree)
+        torture(points, until, given.workers)
+    trees = Trees.of_here(loaded_by_procedure(points))
+    results = read_results(RESULTS, trees)
     if not results:
         tell(
             f"Nothing was tried with these sources yet; {PAGE.relative_to(ROOT)} is as it was. First: make torture"
         )
         return 1
     groups = groups_of(every_test(points), results)
-    PAGE.write_text(page(groups, Facts.of_here(tree)), encoding="utf-8")
+    PAGE.write_text(page(groups, Facts.of_here(trees)), encoding="utf-8")
     tell(f"Written: {PAGE.relative_to(ROOT)}")
     return report(groups)
 
 
-def torture(tree: str, points: Path, until: float, workers: int) -> None:
+def torture(points: Path, until: float, workers: int) -> None:
     """Run what is left: first what is quick, then the crash points."""
-    environment = {"TORTURE_RESULTS": str(RESULTS), "TORTURE_TREE": tree, "TORTURE_UNTIL": str(until)}
+    trees = Trees.of_here(loaded_by_procedure(points)).to_json()
+    environment = {"TORTURE_RESULTS": str(RESULTS), "TORTURE_TREES": trees, "TORTURE_UNTIL": str(until)}
     quick = [str(path) for path in sorted(HERE.glob("test_*.py")) if path.name != "test_crash_points.py"]
     for files in (quick, [str(HERE / "test_crash_points.py")]):
         words = ("-n", str(workers), "-p", "recording", "-p", "no:cacheprovider", "--tb=short")

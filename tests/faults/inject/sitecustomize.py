@@ -1,7 +1,7 @@
 """Kills a notebook's kernel, or the process that runs it, at one point: imported by Python itself, from PYTHONPATH.
 
 - The product knows nothing of this: it is wrapped from outside, right after its own import.
-- Only a kernel is armed, and only where `CRASH_AT` is set; every other process with this folder on its path is left alone.
+- Only a kernel is armed, and only where `CRASH_AT` is set; any other process with this folder on its path is left alone.
 - Death is SIGKILL: no handler, no `finally`, nothing is flushed. SIGTERM is only for the victim that is asked to end.
 
 `CRASH_AT` is JSON, with
@@ -10,11 +10,12 @@
   `said`: its name);
 - `how`: torn, after: at that line. unsent: right before the request that it announces leaves, or the program
   begins. marked: that request only carries a mark, and the world kills. begun: right after the program began; amid: some
-  time later. listen: nobody is killed, each program that begins is only written down;
+  time later. listen: nobody is killed; each program that begins is only written down, and each module of the project
+  that this process, the one that runs the notebook, or any of theirs loads;
 - `victim`: kernel; run: the process that runs the notebook; both; held: that process, and the kernel is halted; stopped:
   that process is asked to end by SIGTERM; child: the program; pair: kernel and program; all: these two and `run`;
 - `pid`: the file in which the kernel leaves its process id. Beside it, with `.struck` behind its name, stands that the
-  point was reached; with `.children`, which programs began.
+  point was reached; with `.children`, which programs began; with `.modules`, what was loaded.
 """
 
 from __future__ import annotations
@@ -172,6 +173,19 @@ class Watch(MetaPathFinder):
         return spec
 
 
+class Witness(MetaPathFinder):
+    """Finds nothing, and writes down which of the project's modules are looked for."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def find_spec(self, name, path=None, target=None):  # noqa: ARG002 - as Python calls it
+        """Leave it to the next finder."""
+        if name.partition(".")[0] == "rollback_lib":
+            with self._place.open("a", encoding="utf-8") as file:
+                file.write(f"{name}\n")
+
+
 class Wrapping(Loader):
     """Loads a module, then wraps it."""
 
@@ -188,8 +202,10 @@ class Wrapping(Loader):
         self._wrap(module, self._armed)
 
 
-if "CRASH_AT" in os.environ and "ipykernel_launcher" in sys.orig_argv:
-    asked = json.loads(os.environ["CRASH_AT"])
+asked = json.loads(os.environ.get("CRASH_AT", "{}"))
+if asked.get("how") == "listen":
+    sys.meta_path.insert(0, Witness(Path(asked["pid"] + ".modules")))
+if asked and "ipykernel_launcher" in sys.orig_argv:
     Path(asked["pid"]).write_text(str(os.getpid()), encoding="utf-8")
     armed = Armed(asked)
     sys.meta_path.insert(0, Watch(armed))
