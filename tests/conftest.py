@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import secrets
@@ -133,7 +134,12 @@ def _is_here(host: str | bytes) -> bool:
 
 
 def pytest_configure() -> None:
-    """Give all processes of a run one hash seed, which the tests' names may follow from: a set has no order of its own."""
+    """Give all processes of a run one hash seed, which the tests' names may follow from: a set has no order of its own.
+
+    Worlds are many small tuples that live as long as their test: looking for garbage after every 700 of them takes a
+    seventh of the time.
+    """
+    gc.set_threshold(50_000, 20, 20)
     if os.environ.setdefault("PYTHONHASHSEED", "random") == "random":
         os.environ["PYTHONHASHSEED"] = str(secrets.randbelow(2**32))
 

@@ -42,6 +42,7 @@ class Rehearsal:
 
     def __init__(self, folder: Path, clock: FakeClock, spec: WorldSpec | None = None) -> None:
         self.home, self.clock = project(folder), clock
+        self._runs: list[VercelRollback] = []
         self.begin(spec or WorldSpec())
 
     def begin(self, spec: WorldSpec) -> None:
@@ -61,15 +62,20 @@ class Rehearsal:
         secrets.chmod(0o600)
 
     def close(self) -> None:
-        """End it; whatever is still held back is dropped."""
+        """End it; whatever is still held back is dropped, and no heart of a run goes on beating."""
         self.transport.close()
+        for run in self._runs:
+            if run.heartbeat is not None:
+                run.heartbeat.stop()
 
     def open(self, **given: Any) -> VercelRollback:
         """Open the notebook's procedure with headless parameters."""
         policy = {**QUIET, **given.pop("policy", {})}
-        return VercelRollback.open(
+        run = VercelRollback.open(
             {**GIVEN, "policy": policy, **given}, clock=self.clock, transport=self.transport
         )
+        self._runs.append(run)
+        return run
 
     def role(self, name: str) -> str:
         """Return a deployment of the company by its part in the past: bad, stable, hotfix, ..."""

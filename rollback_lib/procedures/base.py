@@ -17,6 +17,7 @@ from functools import cached_property
 from getpass import getpass
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast, get_type_hints
+from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter
 
@@ -64,7 +65,8 @@ class Procedure(Ending):
     """Base of the procedures; subclasses have one method a plan step."""
 
     _told: set[str] = field(default_factory=set)
-    _beating: ClassVar[dict[Path, Heartbeat]] = {}  # by run folder: one for each run in a process
+    # By run folder: one for each run in a process. One that has stopped keeps nothing of its run in memory.
+    _beating: ClassVar[WeakValueDictionary[Path, Heartbeat]] = WeakValueDictionary()
     parameters_model: ClassVar[type[RunParameters]]
     effect_steps: ClassVar[frozenset[str]]  # those that change production
     needs: ClassVar[tuple[str, ...]]  # secrets without which it does not open
