@@ -47,7 +47,7 @@ class Rehearsal:
 
     def begin(self, spec: WorldSpec) -> None:
         """Begin a new world at the same addresses, with no more of a past than the procedure looks at."""
-        little = {"history_s": 1800.0, "traffic_rps": 20.0}
+        little = {"history_s": 1200.0, "traffic_rps": 20.0}
         asked = {name: value for name, value in little.items() if name not in spec.model_fields_set}
         self.world = World(spec.model_copy(update=asked), self.clock)
         self.transport = _Short(self.world, self.clock)

@@ -255,3 +255,23 @@ def test_visitors_call_by_themselves():
         backend.close()
     seen = {(entry.identifier, entry.error is None, entry.identity) for entry in backend.logs.entries()}
     assert {("users.js:list", True, "unknown"), ("users.js:broken", False, "unknown")} <= seen
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_call_whose_code_was_chosen_before_a_push_is_dated_before_it(living, backend, monkeypatch, inline):
+    """What the log dates behind a push has run the pushed code, also where a push comes between choice and beginning."""
+    _, clock = living
+    choose = backend.functions._revision
+
+    def push_meanwhile():
+        chosen = choose()
+        clock.ms += 1
+        backend.install(app())
+        return chosen
+
+    monkeypatch.setattr(backend.functions, "_revision", push_meanwhile)
+    if inline:
+        backend.functions.call_inline(REPL + "export default query({ handler: async () => 1 });", {}, ADMIN)
+    else:
+        call(backend, "getUserByClerkId", {"clerkId": "u1"})
+    assert backend.logs.entries()[-1].began_ms < backend.last_push_ms

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -19,23 +18,22 @@ import pytest
 from backend_scenes import BACKEND_GIVEN
 from repository import ROOT
 from runs import let_go, lines_of
+from standing_in import stand_in
 
 from rollback_lib.drills.oracle import Case, Verdict, judge
 from rollback_lib.errors import RollbackError
 from rollback_lib.journal import Line
-from rollback_lib.node import cache_folder, installed
+from rollback_lib.node import cache_folder
 from rollback_lib.procedures import ConvexRollback
 from rollback_lib.simulator import Serving, WorldSpec, serve
 from rollback_lib.simulator.convex.backend import Backend
 from rollback_lib.simulator.convex.code import Module, PushedApp
 from rollback_lib.simulator.convex.spec import ConvexSpec
 from rollback_lib.simulator.convex_app import prepared
-from rollback_lib.simulator.convex_app.revisions import files
 
 __all__ = ["FINISH", "Company", "Day", "cells", "outcome_of"]
 
 FINISH = "/api/deploy2/finish_push"
-PROGRAM = Path(__file__).with_name("quick_convex.js")
 # Nothing but waiting is shortened; a busy machine has fewer visitors.
 POLICY = {
     "min_requests": 3,
@@ -167,30 +165,15 @@ class Company:
 
     def _stand_in(self) -> None:
         """Put the other command line where the installed packages of the commits are kept, in a cache of its own."""
-        real, own = cache_folder(), self.folder / "cache"
-        own.mkdir()
-        (own / "pushes").symlink_to(real / "pushes")
+        own = self.folder / "cache"
+        none = self.behaviour.get("packages") == "none"
+        commits = {} if none else {role: self.sha(role) for role in ("good", "bad")}
+        programs = stand_in(own, commits, self.behaviour)
         self.patch.setenv("ROLLBACK_CACHE", str(own))
-        if self.behaviour.get("packages") == "none":
+        if none:
             self._no_packages()
-            return
-        for role in ("good", "bad"):
-            with tempfile.TemporaryDirectory() as folder:
-                for name in ("package.json", "package-lock.json"):
-                    (Path(folder) / name).write_bytes(files(role)[name])
-                kept = installed(Path(folder), real).parent.name
-            packages = own / "node_modules" / kept / "node_modules"
-            program = packages / "convex" / "bin" / "main.js"
-            if not program.exists():
-                program.parent.mkdir(parents=True)
-                (packages / ".package-lock.json").touch()
-                program.write_bytes(PROGRAM.read_bytes())
-                (packages / "convex" / "behaviour.json").write_text(json.dumps(self.behaviour))
-                (packages / "convex" / "pushes").mkdir()
-            pushed = packages / "convex" / "pushes" / f"{self.sha(role)}.json"
-            pushed.write_text(json.dumps(dict(prepared(role, real).request)))
         if self.behaviour.get("missing"):
-            program.unlink()
+            programs[-1].unlink()
 
     def _no_packages(self) -> None:
         """Leave npm without a cache and without a network."""

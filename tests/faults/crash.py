@@ -61,7 +61,7 @@ def clean_run(scenario: str) -> Clean:
 
 def prove(point: Point, clean: Clean) -> list[str]:
     """Kill at a point, go on to the end, and return what is not right: what a run without faults would not have left."""
-    with stage(point.scenario) as here:
+    with stage(point.scenario, official=point.at_program) as here:
         killer = Killer(point, here)
         place_at_doors(here, lambda app: Tap(app, killer))
         killer.running = here.start(environment=killer.environment())

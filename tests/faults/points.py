@@ -7,7 +7,8 @@
 - Victims: the kernel alone; the whole machine; the process that runs the notebook, whose kernel then goes as it goes, or
   is halted and meets the next process alive; and the same process asked to end by SIGTERM, as a cancelled job is.
 - Where a program does the work (npm, git, the official command line), its beginning is a place, and each changing
-  request that it makes. It may live on when the kernel dies, die with it, or die alone.
+  request that it makes. It may live on when the kernel dies, die with it, or die alone. At any other place a command
+  line that sends the same requests, and is quicker, stands in for the official one.
 """
 
 from __future__ import annotations
@@ -125,6 +126,11 @@ class Point:
 
     def __str__(self) -> str:
         return f"{self.scenario}, {self.victim}: {self.how}, {self.place}"
+
+    @property
+    def at_program(self) -> bool:
+        """Say whether it is about a program: its beginning, what announces that, or what it requests."""
+        return self.place.event in {CHILD, REQUEST} or self.place.by_child
 
 
 def places(lines: Iterable[Line]) -> list[Place]:

@@ -184,7 +184,8 @@ _SAID = {
         "Killed in the same ways. What changes production is a program here, the official command line, which may live on, die",
         "with its kernel, or die alone: at its beginning, and at each request of a dry run and of a push. Then run again in a new",
         "process to the end: one push went live, each message was posted once, the run is closed once and verified, its record",
-        "is whole, and neither the deploy key nor unredacted output is left. Passed of those there are:",
+        "is whole, and neither the deploy key nor unredacted output is left. At places that are not about that program, one that",
+        "sends the same requests, and is quicker, stands in for it. Passed of those there are:",
     ],
 }
 _LIMITS = [

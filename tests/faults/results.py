@@ -19,7 +19,11 @@ from repository import ROOT, files
 from stage import SCENARIOS
 
 TRIED = ("rollback_lib/", "notebooks/", "parameters/", "tests/", "requirements.lock")
-_INJECTED = "tests/faults/inject/"
+_CRASHING = (  # what no run without faults shows as loaded
+    "tests/faults/inject/",
+    "tests/faults/quick_convex.js",
+    "tests/faults/test_crash_points.py",
+)
 _SCENARIO = re.compile(r"\[([^,]+), \w+: ")
 
 
@@ -101,7 +105,7 @@ def _concerns(name: str, number: int, loaded: Mapping[int, Collection[str]]) -> 
         return name.startswith(f"notebooks/{number}_")
     by_any = any(name in names for names in loaded.values())
     if name.startswith("tests/"):
-        return by_any or name.startswith(_INJECTED)
+        return by_any or name.startswith(_CRASHING)
     return name in loaded[number] or not by_any
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from repository import ROOT
+from standing_in import stand_in
 from waits import INGEST_LAG_S, SHORT_WAITS
 
 from rollback_lib.evidence.archive import Archive, RunFolder
@@ -122,6 +123,7 @@ class Stage:
     serving: Serving
     folder: Path
     scenario: str
+    variables: Mapping[str, str] = field(default_factory=dict)  # for each process
     _started: int = 0
 
     def start(self, *, run: str = "", environment: Mapping[str, str] | None = None) -> Running:
@@ -181,10 +183,9 @@ class Stage:
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         path = os.pathsep.join([str(INJECT), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        new = SCENARIOS[self.scenario].new_machine
         return {
             **os.environ,
-            **({"ROLLBACK_CACHE": str(self.folder / "cache")} if new else {}),
+            **self.variables,
             **self.serving.variables,
             "ROLLBACK_HOME": str(ROOT),
             "PYTHONPATH": path,
@@ -193,10 +194,21 @@ class Stage:
 
 
 @contextmanager
-def stage(scenario: str) -> Iterator[Stage]:
-    """Serve a world for as long as the block runs; its folder is gone afterwards."""
-    with serve(SCENARIOS[scenario].world) as serving, tempfile.TemporaryDirectory(prefix="crash-") as folder:
-        yield Stage(serving, Path(folder), scenario)
+def stage(scenario: str, *, official: bool = True) -> Iterator[Stage]:
+    """Serve a world for as long as the block runs; its folder is gone afterwards.
+
+    Args:
+        scenario: Which.
+        official: Whether it takes the official command line to push; else another one stands in for it.
+    """
+    chosen = SCENARIOS[scenario]
+    with serve(chosen.world) as serving, tempfile.TemporaryDirectory(prefix="crash-") as folder:
+        own = Path(folder) / "cache"
+        variables = {"ROLLBACK_CACHE": str(own)} if chosen.new_machine else {}
+        if (backend := serving.world.convex) is not None and not official and not chosen.new_machine:
+            stand_in(own, {role: sha for sha, role in backend.commits.items() if role in ("good", "bad")}, {})
+            variables["ROLLBACK_CACHE"] = str(own)
+        yield Stage(serving, Path(folder), scenario, variables)
 
 
 def lines_of(folder: Path) -> tuple[Line, ...]:

@@ -13,7 +13,7 @@ from points import CHANGING, CHILD, REQUEST, Place, Point, every_point
 
 EFFECT = Place("effect.sending", "P1.S4")
 FINISH = Place(REQUEST, None, "convex deploy: finish_push")
-BEFORE_AND_AFTER = ("unsent", "lost", "late", "answered")
+BEFORE_AND_AFTER = ("unsent", "lost", "answered")
 QUICK = [
     *(Point("severity P0", "kernel", how, EFFECT) for how in BEFORE_AND_AFTER),
     *(Point("severity P0", "run", how, EFFECT) for how in ("lost", "answered")),
@@ -25,7 +25,6 @@ QUICK = [
     Point("severity P0", "run", "lost", Place("prepare.sending", None, "dead-man notice taken back")),
 ]
 QUICK_BACKEND = [
-    Point("backend P0", "both", "outlived", FINISH),  # the command line lives on, is waited for, and dies
     Point("backend P0", "all", "late", FINISH),
 ]
 _ASKED_FOR = points_asked_for()

@@ -41,6 +41,8 @@ SOURCES = {  # what is changed, and whose crash points have to be tried anew
     "requirements.lock": {1, 2},
     "tests/faults/stage.py": {1, 2},
     "tests/faults/inject/sitecustomize.py": {1, 2},
+    "tests/faults/quick_convex.js": {1, 2},
+    "tests/faults/test_crash_points.py": {1, 2},
     "tests/faults/test_forgeries.py": set(),
 }
 

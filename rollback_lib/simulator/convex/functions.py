@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rollback_lib.simulator.convex import queries
@@ -84,24 +85,25 @@ class Functions:
         Raises:
             Refusal: The caller's key may not do this.
         """
-        request_id = self._backend.number(8)
+        request_id, began_ms = self._backend.number(8), self._backend.now_ms()
         try:
             revision = self._revision()
             function = self._find(revision, path, caller, kind)
         except _Failed as failed:
             return Outcome(request_id, error=failed.text, told_to_all=failed.told_to_all)
         scope = self._scope(function.kind.lower(), revision, caller, request_id, function.identifier)
-        return self._logged(scope, origin, lambda: self._run(scope, function, args))
+        return self._logged(scope, origin, began_ms, lambda: self._run(scope, function, args))
 
     def call_inline(self, source: str, args: Any, caller: Caller) -> Outcome:
         """Run a query that was written on the spot; arguments and errors as of `call`."""
-        request_id = self._backend.number(8)
+        request_id, began_ms = self._backend.number(8), self._backend.now_ms()
         try:
             revision = self._revision()
         except _Failed as failed:
             return Outcome(request_id, error=failed.text, told_to_all=True)
         scope = self._scope("query", revision, caller, request_id, f"{_INLINE}:default")
-        return self._logged(scope, "Tester", lambda: self._invoke(scope, _INLINE, "default", args, source))
+        run = partial(self._invoke, scope, _INLINE, "default", args, source)
+        return self._logged(scope, "Tester", began_ms, run)
 
     def _revision(self) -> Revision:
         if self._backend.paused:
@@ -133,8 +135,16 @@ class Functions:
             raise _Failed(words)
         return function
 
-    def _logged(self, scope: Scope, origin: str, run: Callable[[], Any]) -> Outcome:
-        began_ms, began = self._backend.now_ms(), time.perf_counter()
+    def _logged(self, scope: Scope, origin: str, began_ms: float, run: Callable[[], Any]) -> Outcome:
+        """Run and put into the log.
+
+        Args:
+            scope: The execution.
+            origin: The place of the call.
+            began_ms: A moment before its code was chosen: what the log dates behind a push ran the pushed code.
+            run: Does it.
+        """
+        began = time.perf_counter()
         lines: list[dict[str, Any]] = []
         value, failed = None, None
         try:
@@ -279,7 +289,8 @@ class Functions:
             except _Failed as failed:
                 del scope.written[written:]  # it was undone
                 raise Refused(failed.text, failed.data, has_data=failed.has_data) from failed
-        outcome = self._logged(inner, "Action", lambda: self._run(inner, function, given["args"]))
+        run = partial(self._run, inner, function, given["args"])
+        outcome = self._logged(inner, "Action", self._backend.now_ms(), run)
         if inner.written and outcome.error is None:
             self._backend.pushes.wrote(inner.written)
         if outcome.error is not None:
