@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import socket
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from repository import ROOT
 from test_procedures_vercel_rollback import all_cells
 from typer.main import get_command
 
-from rollback_lib.cli import app
+from rollback_lib.cli import app, main
 from rollback_lib.cli.running import _world, standing
 from rollback_lib.errors import GateClosed
 from rollback_lib.parameters import load_contacts
@@ -42,6 +44,17 @@ def rollback(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
+
+
+def looked(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Give the command words in this process, which has loaded it already: for what begins no run and serves nothing."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("ROLLBACK_HOME", str(home))
+        patch.setattr(sys, "argv", ["rollback", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return subprocess.CompletedProcess(words, ended.value.code or 0, out.getvalue(), err.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -75,7 +88,7 @@ def test_wrong_words_are_told_in_three_lines_and_write_nothing(
     home: Path, words: tuple[str, ...], code: int, says: str
 ) -> None:
     """Happened, now, next; no traceback; no folder."""
-    done = rollback(home, *words)
+    done = (rollback if "given" in words else looked)(home, *words)
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert "  Now:  " in done.stderr
@@ -137,8 +150,7 @@ def test_log_status_verify_and_report_of_a_run(
     run = company.open(severity="")
     company.restart(run)
     said = [
-        rollback(company.home, *words)
-        for words in (("status",), ("log",), ("log", "--csv"), ("verify", "P1"))
+        looked(company.home, *words) for words in (("status",), ("log",), ("log", "--csv"), ("verify", "P1"))
     ]
     assert run.journal.run in said[0].stdout
     assert f"drill is held by run {run.journal.run} of ana on " in said[0].stdout
@@ -150,7 +162,7 @@ def test_log_status_verify_and_report_of_a_run(
     assert said[3].returncode == 1  # begun, but no record yet
     phones = [person.phone for person in run.session.resolved.contacts.people.values()]
     assert not [phone for phone in phones for done in said if phone in done.stdout + done.stderr]
-    asked = rollback(company.home, "status", "--phones")
+    asked = looked(company.home, "status", "--phones")
     assert asked.returncode == 0
     assert run.session.resolved.contacts.holders("cto")[0].phone in asked.stdout
 
@@ -164,7 +176,7 @@ def test_status_says_of_a_stopped_run_why_it_stopped_and_how_to_go_on(
     run = company.open(confirm="")
     with pytest.raises(GateClosed):
         all_cells(run)
-    told = rollback(company.home, "status").stdout
+    told = looked(company.home, "status").stdout
     assert "stopped, so far refused\n    Gate P1.G1 (Promote to Production) is closed: the name " in told
     assert "Go on with one: rollback resume RUN. End one: rollback abort RUN --reason ..." in told
     shell = "-p NAME=VALUE stands for the parameters cell"
@@ -203,7 +215,7 @@ def test_phones_are_those_of_the_environment_asked_for(tmp_path: Path) -> None:
     home = configured(tmp_path)
     drill, production = (load_contacts(home, name).holders("cto")[0] for name in ("drill", "production"))
     for environment, asked, other in (("drill", drill, production), ("production", production, drill)):
-        done = rollback(home, "status", "--phones", "-e", environment)
+        done = looked(home, "status", "--phones", "-e", environment)
         assert f"Who approves in {environment.upper()}" in done.stdout
         assert ("made-up" in done.stdout) is (environment == "drill")
         assert asked.phone in done.stdout
@@ -216,7 +228,7 @@ def test_phones_that_can_be_read_are_shown_above_the_lines_that_cannot(tmp_path:
     edit(home, "contacts.yaml", "U0CAT", "cat")
     edit(home, "contacts.yaml", '"+61 000 000 004"', "0400000004")  # YAML makes a figure of it
     edit(home, "contacts.yaml", '"+61 000 000 001"', "CHANGE-ME")
-    done = rollback(home, "status", "--phones")
+    done = looked(home, "status", "--phones")
     assert done.returncode == 2
     assert [re.split("  +", line) for line in done.stdout.splitlines()[1:]] == [
         ["engineering lead", "Lee Lead", "+61 000 000 002"],
@@ -236,7 +248,7 @@ def test_phones_are_shown_where_a_name_stands_twice_or_a_role_names_nobody(tmp_p
     home = project(tmp_path)
     edit(home, "contacts.yaml", "cto: {person: cat", "cto: {person: kat")
     edit(home, "contacts.yaml", "name: Sam Support", "name: Sam Support\n      name: Sam")
-    done = rollback(home, "status", "--phones")
+    done = looked(home, "status", "--phones")
     assert done.returncode == 2
     assert "'name' is written twice" in done.stderr
     assert re.search("cto +kat +is not among the people", done.stdout)
@@ -257,12 +269,12 @@ def test_runs_are_found_where_the_parameters_keep_them(
     company.restart(run)
     assert run.folder.is_relative_to(company.home / "records")
     for words in (("status",), ("log",)):
-        assert run.journal.run in rollback(company.home, *words).stdout
-    verified = rollback(company.home, "verify", "P1")
+        assert run.journal.run in looked(company.home, *words).stdout
+    verified = looked(company.home, "verify", "P1")
     assert "record.json: is missing" in verified.stdout  # found, and not sealed yet
     assert f"rollback record {run.journal.run}" in verified.stdout
     (run.folder / "journal.jsonl").write_text("damaged\n", encoding="utf-8")
-    assert "CANNOT BE READ" in rollback(company.home, "status").stdout
+    assert "CANNOT BE READ" in looked(company.home, "status").stdout
 
 
 def test_every_command_has_help_and_stands_in_the_readme() -> None:
@@ -276,11 +288,11 @@ def test_every_command_has_help_and_stands_in_the_readme() -> None:
 
 def test_status_of_an_environment_whose_store_cannot_be_opened_says_so(home: Path) -> None:
     """The runs are told all the same."""
-    done = rollback(home, "status", "-e", "production")
+    done = looked(home, "status", "-e", "production")
     assert done.returncode == 0, done.stderr
     assert "No open run in production." in done.stdout
     (home / "state").write_text("not a folder")
-    done = rollback(home, "status")
+    done = looked(home, "status")
     assert done.returncode == 0, done.stderr
     assert "No open run in drill." in done.stdout
     assert "Who acts on drill is not known: " in done.stdout
@@ -288,7 +300,7 @@ def test_status_of_an_environment_whose_store_cannot_be_opened_says_so(home: Pat
 
 def test_run_that_no_archive_and_no_store_knows_is_told_as_such(home: Path) -> None:
     """Looked for in the stores too, and nothing is left behind."""
-    done = rollback(home, "resume", "P1-20261123-215800-7f3a")
+    done = looked(home, "resume", "P1-20261123-215800-7f3a")
     assert done.returncode == 2
     assert "no run is named 'P1-20261123-215800-7f3a'" in done.stderr
     assert not (home / "incidents").exists()
