@@ -513,7 +513,36 @@ DAYS = (
 )
 
 
-@pytest.mark.parametrize("day", DAYS, ids=lambda day: day.name)
+# Each of these is like another day to the run, which reads no more of it than that one: left to `make torture`.
+ALIKE = {
+    *(f"{job} refused with {status}" for job in ("rollback", "promote") for status in (400, 401, 403, 404)),
+    "promote refused with 402",
+    "promote refused with 410",
+    "502 before the effect",
+    "503 before the effect",
+    "web page instead of the effect",
+    "Sentry refuses the token",
+    "Sentry answers with a web page",
+    "Sentry without data, told as nulls",
+    "Sentry without data, told as no_rows",
+    "Slack slow",
+    "Slack limits with 200",
+    "Slack's token revoked",
+}
+
+
+def days() -> list[Any]:
+    """Give the days; what is like another one is left to the torture."""
+    marks = dict.fromkeys(ALIKE, pytest.mark.torture)
+    return [pytest.param(day, id=day.name, marks=marks.get(day.name, ())) for day in DAYS]
+
+
+def test_days_that_are_left_out_are_there():
+    """The list does not rot."""
+    assert {day.name for day in DAYS} >= ALIKE
+
+
+@pytest.mark.parametrize("day", days())
 def test_bad_day(company: Rehearsal, day: Day):
     """The run stops where it should, says what is so, and leaves world, journal and record in agreement."""
     company.begin(WorldSpec(**day.world))

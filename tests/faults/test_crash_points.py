@@ -16,11 +16,10 @@ FINISH = Place(REQUEST, None, "convex deploy: finish_push")
 BEFORE_AND_AFTER = ("unsent", "lost", "answered")
 QUICK = [
     *(Point("severity P0", "kernel", how, EFFECT) for how in BEFORE_AND_AFTER),
-    *(Point("severity P0", "run", how, EFFECT) for how in ("lost", "answered")),
+    Point("severity P0", "run", "lost", EFFECT),
     Point("severity P0", "held", "unsent", EFFECT),
     Point("severity P0", "kernel", "torn", Place("run.opened", None)),
     Point("severity P0", "both", "torn", Place("effect.intent", "P1.S4")),
-    Point("severity P0", "both", "torn", Place("run.closed", None)),
     Point("severity P0", "stopped", "answered", EFFECT),
     Point("severity P0", "run", "lost", Place("prepare.sending", None, "dead-man notice taken back")),
 ]

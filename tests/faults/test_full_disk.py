@@ -57,7 +57,13 @@ def no_space_for(_folder: Path, event: str) -> Iterator[None]:
         yield
 
 
-each_way = pytest.mark.parametrize("full", [no_longer_file, no_space_for], ids=["file size", "ENOSPC"])
+each_way = pytest.mark.parametrize(
+    "full",
+    [
+        pytest.param(no_longer_file, id="file size", marks=pytest.mark.torture),
+        pytest.param(no_space_for, id="ENOSPC"),
+    ],
+)
 
 
 @pytest.fixture
