@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -29,6 +30,14 @@ __all__ = ["BEGAN", "FakeClock", "NetworkUsed"]
 collect_ignore = ["conformance"]
 
 BEGAN = datetime(2026, 11, 23, 21, 58, tzinfo=UTC)
+LONG = {  # real processes, one after the other
+    "test_bad_days_backend.py",
+    "test_crash_points.py",
+    "test_drills_oracle_backend.py",
+    "test_mutants.py",
+    "test_procedures_convex_rollback.py",
+    "test_run_twice_backend.py",
+}
 # Names in the environment that would change what a test does.
 _SETTINGS = ("ROLLBACK_HOME", "ROLLBACK_SECRETS_FILE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -142,6 +151,22 @@ def pytest_configure() -> None:
     gc.set_threshold(50_000, 20, 20)
     if os.environ.setdefault("PYTHONHASHSEED", "random") == "random":
         os.environ["PYTHONHASHSEED"] = str(secrets.randbelow(2**32))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each process begin with its share of what takes long, so that all end at about the same time.
+
+    Each gets a piece of the list, in its order, and takes over what others have left once it has done its own.
+    """
+    if "TORTURE_UNTIL" in os.environ:
+        return  # it has an order of its own
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    takes_long = [item for item in items if item.path.name in LONG or item.path.parent.name == "notebooks"]
+    long = frozenset(takes_long)
+    others = iter([item for item in items if item not in long])
+    piece = -(-len(items) // processes)
+    pieces = [takes_long[number::processes] for number in range(processes)]
+    items[:] = [item for own in pieces for item in (*own, *islice(others, piece - len(own)))]
 
 
 def pytest_report_header() -> str:
