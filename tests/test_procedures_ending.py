@@ -256,3 +256,17 @@ def test_end_that_turned_out_otherwise_before_it_was_closed_is_told_anew(company
     assert len(told) == 2
     assert "Outcome failed" in told[-1]
     assert "outcome failed" in posted[-1]  # the record's witness
+
+
+def test_what_a_run_keeps_outside_its_folder_goes_before_its_last_line(company: Rehearsal, monkeypatch):
+    """Nobody comes back to a run that is closed: killed in between, it would be left for good."""
+    tidied = []
+
+    def tidy(rollback: VercelRollback) -> None:
+        tidied.append((rollback.journal.last("run.closing") is not None, rollback.journal.last("run.closed")))
+
+    monkeypatch.setattr(VercelRollback, "tidy", tidy)
+    rollback = company.open()
+    to_gate(rollback)
+    rollback.abort("it was the other system")
+    assert tidied == [(True, None)]

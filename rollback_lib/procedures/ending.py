@@ -235,6 +235,7 @@ class Ending(ABC):
                 f"witness {outcome}",  # cut off after it, the run may still end otherwise
                 f"Record of run {self.journal.run}: outcome {outcome}, journal line {closing.seq}, sha256 {closing.hash}",
             )
+        self.tidy()  # before its last line: nobody comes back to a run that is closed
         if outcome is not Outcome.UNKNOWN:
             self.session.leasing.let_go()
         return self.journal.append("run.closed", data=data)
@@ -316,7 +317,6 @@ class Ending(ABC):
             )
 
     def _finish(self) -> None:
-        self.tidy()
         self._seal()
         self.session.leasing.copy_up()
 
