@@ -16,6 +16,7 @@ from rollback_lib.procedures.revisions import (
     unpushed_revisions,
 )
 from rollback_lib.providers.convex_facts import AuditEvent
+from rollback_lib.providers.push_words import push_message
 from rollback_lib.providers.repository import Commit
 
 
@@ -88,6 +89,24 @@ def test_a_push_that_nothing_tells_of_has_no_commit(builds):
     (found,) = pushes_by_log([event(-1.99, "fix things")], builds, mentioned)
     assert found.commit is None
     assert found.told == "fix things"
+
+
+@pytest.mark.parametrize("names", [("b2",), ("d4",)], ids=["another commit", "the same"])
+def test_message_that_the_build_of_that_moment_contradicts_names_nothing(names):
+    """A text that tells of another commit is no proof, nor is a build that may be a coincidence; that is said."""
+    builds = [deployment(name, -2, commit_sha=commit(name).sha) for name in names]
+    (found,) = pushes_by_log([event(-1.99, "as asked after d400000")], builds, mentioned)
+    assert found.commit == (commit("d4") if names == ("d4",) else None)
+    if names != ("d4",):
+        assert "its message names d40000000000, Vercel build dpl_b2 at that time another" in found.known_by
+
+
+def test_our_own_push_is_known_also_while_a_colleagues_build_goes_on():
+    """What a program wrote about itself is no guess; a build of the bad code goes on beside many a rollback."""
+    builds = [deployment("b2", -2, commit_sha=commit("b2").sha)]
+    told = push_message(commit("a1").sha, "INC-20261123-2158", "P2-20261123-215800-a1b2")
+    (found,) = pushes_by_log([event(-1.99, told)], builds, mentioned)
+    assert (found.commit, found.known_by) == (commit("a1"), "audit log")
 
 
 def test_without_a_log_each_build_that_came_to_its_end_was_a_push():

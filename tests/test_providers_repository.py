@@ -15,6 +15,7 @@ from app_repository import FIRST, AppRepository, lockfile
 
 from rollback_lib.errors import BadParameters, PlanViolation, Unreachable
 from rollback_lib.providers.git import Git
+from rollback_lib.providers.push_words import push_message
 from rollback_lib.providers.repository import Change, Repository
 
 SCHEMA = "convex/schema.ts"
@@ -157,6 +158,45 @@ def test_message_of_a_push_leads_to_its_commit(repository, shas):
     assert repository.mentioned(f"{shas[0]} or {shas[1]}") is None
     for text in ("Deployed from Vercel", "", "defaced feedbeefcafe", shas[0][:6]):
         assert repository.mentioned(text) is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        'Revert "second"\n\nThis reverts commit {}.',
+        "This reverts commit {}, reversing\nchanges made to {}.",
+        "Mend reminders\n\n(cherry picked from commit {})",
+        "Reverts commits {} and {}",
+        "Merge commit '{:.7}'",
+        'Fixes: {:.12} ("second")',
+    ],
+    ids=["revert", "of a merge", "picked", "two", "merge", "fixes"],
+)
+def test_message_that_tells_of_another_commit_does_not_name_it(repository, shas, told):
+    """What was reverted, picked or merged is not what was pushed; what the text names besides is."""
+    text = told.format(shas[1], shas[0])
+    assert repository.mentioned(text) is None
+    assert repository.mentioned(f"{text}\nDeploys {shas[2][:12]}").sha == shas[2]
+
+
+def test_message_of_our_own_leads_to_its_commit_whatever_tags_there_are(app, repository, shas):
+    """A tag named like the day of the incident or of the run is no commit's sha."""
+    app.git("tag", "20261123", shas[1])
+    app.git("tag", "--annotate", "--message", "a day", "20261124", shas[2])
+    app.git("branch", "deadbeef", shas[2])
+    told = push_message(shas[0], "INC-20261123-2158", "P2-20261124-215800-a1b2")
+    assert repository.mentioned(told).sha == shas[0]
+    assert repository.mentioned(f"{shas[0]} of INC-20261123-2158").sha == shas[0]
+    for text in ("release 20261123", "20261124", "deadbeef"):
+        assert repository.mentioned(text) is None
+    assert repository.mentioned(push_message("0" * 40, "INC-1", f"P2-{shas[1][:8]}")) is None
+    assert repository.commit("20261123").sha == shas[1]  # a person may name it so
+
+
+def test_branch_named_like_a_sha_does_not_hide_the_commit(app, repository, shas):
+    """The digits are the commit's, also where a branch of another has them for its name."""
+    app.git("branch", shas[0][:8], shas[2])
+    assert repository.mentioned(f"Deployed from Vercel • {shas[0][:8]}").sha == shas[0]
 
 
 # What the clone is like

@@ -26,8 +26,9 @@ from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Notice, Progress, show
 from rollback_lib.procedures.vercel_facts import skew_of
 from rollback_lib.providers.convex_cli import Telling, cli_path, push_arguments
+from rollback_lib.providers.push_words import push_message
 
-__all__ = ["PushAgain", "push_message"]
+__all__ = ["PushAgain"]
 
 _OUTPUT = "attachments/convex-deploy.txt"
 _MAY_HAVE = "The backend may run either code. This run sends nothing more by itself."
@@ -294,8 +295,3 @@ class PushAgain:
         if unknown:
             lines.append("what is live now: no commit of it is known, so it can NOT be put back")
         return tuple(lines)
-
-
-def push_message(sha: str, incident: str, run: str) -> str:
-    """Return what a push says of itself in Convex's audit log; at most 1,024 bytes."""
-    return f"rollback to {sha} ({incident}, run {run})"

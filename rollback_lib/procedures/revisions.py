@@ -1,7 +1,8 @@
 """Which commits the backend has run, which is the suspect, and which may be pushed again. Decides only; reads nothing.
 
 - Convex keeps no code. What was live when is put together from its audit log, from Vercel's builds and from git.
-- A push names its commit in its message; else the one Vercel build that it fell into does; else nobody knows it.
+- A push names its commit in its message; else the one Vercel build that it fell into does; else nobody knows it. Nor does
+  anybody where the two name different commits, unless a program has written the message about itself.
 - The suspect is what was live when the issue began.
 - Never offered: the suspect, what is live now, what was pushed after the suspect, what has the suspect's own backend
   code, and what this incident's other runs went back to already.
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollback_lib.providers.convex_facts import AuditEvent
+from rollback_lib.providers.push_words import certain_digits
 from rollback_lib.providers.repository import Commit
 from rollback_lib.providers.vercel import Deployment
 
@@ -192,14 +194,18 @@ def unpushed_revisions(
 
 def _by_event(event: AuditEvent, builds: Sequence[Deployment], mentioned: Find) -> Push:
     named = mentioned(event.message) if event.message else None
-    if named is not None:
+    if named is not None and certain_digits(event.message):
         return Push(event.at, named, "audit log", event.message, event.actor)
     within = {build.commit_sha: build for build in builds if _built_at(build, event.at) and build.commit_sha}
-    if len(within) == 1:
-        build = next(iter(within.values()))
-        known_by = f"audit log; Vercel build {build.id} at that time"
-        return Push(event.at, mentioned(build.commit_sha), known_by, event.message, event.actor)
-    return Push(event.at, None, "audit log", event.message, event.actor)
+    build = next(iter(within.values())) if len(within) == 1 else None
+    if build is None:
+        return Push(event.at, named, "audit log", event.message, event.actor)
+    built = mentioned(build.commit_sha)
+    if named is None or named == built:
+        known_by = "audit log" if named else f"audit log; Vercel build {build.id} at that time"
+        return Push(event.at, built, known_by, event.message, event.actor)
+    known_by = f"audit log: its message names {named.short}, Vercel build {build.id} at that time another"
+    return Push(event.at, None, known_by, event.message, event.actor)
 
 
 def _built_at(build: Deployment, at: datetime) -> bool:

@@ -22,6 +22,7 @@ from rollback_lib.errors import BadParameters
 from rollback_lib.http.reply import readable
 from rollback_lib.providers.checkout import Checkout, make_checkout
 from rollback_lib.providers.git import Git
+from rollback_lib.providers.push_words import named_digits
 
 __all__ = ["Change", "Commit", "CommitFiles", "Repository", "RepositoryState"]
 
@@ -32,7 +33,6 @@ _UNTOUCHED = "Nothing was sent, and the repository was not changed."
 _FIELD, _RECORD = "\x1f", "\x1e"
 _FORMAT = f"--format={_RECORD}%H{_FIELD}%P{_FIELD}%an{_FIELD}%at{_FIELD}%ct{_FIELD}%B"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
-_HEX = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{7,40}(?![0-9A-Za-z])")
 _SCRIPT = re.compile(r"\b(?:npm run|pnpm run|pnpm|yarn run|yarn|bun run)\s+([\w:.-]+)")
 _STATUS = {"A": "added", "D": "removed", "M": "changed", "T": "changed"}
 
@@ -148,13 +148,13 @@ class Repository:
     def mentioned(self, text: str) -> Commit | None:
         """Find the one commit that a text names by its sha, such as the message of a push; None if it names none.
 
-        Digits that are no commit of the clone, or that name several, name none.
+        Digits that are no commit of the clone, or that name several, name none; a branch or tag of digits is no commit's
+        sha. What a text says of another commit, such as the one that it reverts, is passed over.
 
         Raises:
             BadParameters: No git, or no repository.
         """
-        shas = sorted(set(_HEX.findall(text)), key=len, reverse=True)
-        found = {sha for sha in map(self._known, shas) if sha}
+        found = {sha for sha in map(self._by_digits, named_digits(text)) if sha}
         return self.commit(found.pop()) if len(found) == 1 else None
 
     def history(
@@ -330,6 +330,12 @@ class Repository:
             if said.ok:
                 return said.text.strip()
         return ""
+
+    def _by_digits(self, digits: str) -> str:
+        """Return the sha of the one commit that begins with these digits; empty if none does, or several do."""
+        listed = self._git.run("rev-parse", f"--disambiguate={digits}").text.split()
+        commits = [sha for sha in listed if self._known(sha) == sha]  # a tag is known by what it points to
+        return commits[0] if len(commits) == 1 else ""
 
     def _tips(self, branch: str) -> list[str]:
         listed = self._git.out(
