@@ -234,13 +234,21 @@ class BackendSearch:
 
     def _refuse_further_back_unasked(self, live: Push, suspect: Push, gone: Mapping[str, str]) -> None:
         """Stop where the backend is off the suspect already and well: a pipeline that is started twice goes back once."""
-        if live.commit is None or suspect.commit is None:
+        if not self._is_off(live, suspect, gone) or self._is_unwell():
             return
-        earlier = live.commit.sha in gone or live.commit.committed_at < suspect.commit.committed_at
-        if not earlier or self._is_unwell():
-            return
-        already = f"the backend was moved off the suspect {suspect.commit.short} already, to {live.commit.short} at {live.at:%H:%M:%S} UTC, and no query of the parameters says that it is not well there"
+        to = live.commit.short if live.commit is not None else "a commit that nobody knows"
+        left = suspect.commit.short if suspect.commit is not None else f"of {suspect.at:%H:%M:%S} UTC"
+        already = f"the backend was moved off the suspect {left} already, to {to} at {live.at:%H:%M:%S} UTC, and no query of the parameters says that it is not well there"
         refuse_unasked(self.session, already, "commit")
+
+    @staticmethod
+    def _is_off(live: Push, suspect: Push, gone: Collection[str]) -> bool:
+        """Say whether what is live may be the cure: ours, older than the suspect, or code that nobody can put back."""
+        if live.at <= suspect.at:
+            return False
+        if live.commit is None or suspect.commit is None:
+            return live.commit is None or live.commit.sha in gone
+        return live.commit.sha in gone or live.commit.committed_at < suspect.commit.committed_at
 
     def _is_unwell(self) -> bool:
         """Say whether a query of the parameters fails, or finds other than it should."""

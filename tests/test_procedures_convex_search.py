@@ -1,0 +1,77 @@
+"""Which commit procedure 2 goes back to, in the light of what is on record and of what other runs did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from backend_past import BackendPast
+
+from rollback_lib.errors import BadParameters
+from rollback_lib.providers.push_words import push_message
+
+
+@pytest.fixture
+def past(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BackendPast]:
+    """A backend that nothing was pushed to yet."""
+    made = BackendPast(tmp_path, monkeypatch)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shas(past: BackendPast) -> dict[str, str]:
+    """Three commits of other backend code each, pushed one after the other; the last, before the issue began."""
+    made = {name: past.commit(name, users=f"{name}\n") for name in ("old", "good", "bad")}
+    past.pushes = [
+        (90, f"release {made['old']}"),
+        (60, f"release {made['good']}"),
+        (30, f"release {made['bad']}"),
+    ]
+    return made
+
+
+# --- what is live
+
+
+def test_last_stable_commit_is_what_was_live_before_the_suspect(past, shas):
+    """The good day, by the audit log alone."""
+    chosen = past.search().chosen()
+    assert (chosen.sha, chosen.suspect.commit.sha) == (shas["good"], shas["bad"])
+    assert chosen.live == chosen.suspect
+
+
+def test_push_of_a_revert_is_not_taken_for_the_commit_that_it_reverts(past, shas):
+    """CI tells git's message, which names the bad commit: neither is that live, nor does an undo push it."""
+    past.app.git("revert", "--no-edit", shas["bad"])
+    revert = past.app.git("rev-parse", "HEAD")
+    told = past.app.git("log", "-1", "--format=%B")
+    assert shas["bad"] in told
+    past.pushes.append((10, told))
+    past.builds = [(11, 9, revert)]
+    assert past.search().pushes.pushes[-1].commit.sha == revert
+    past.builds = []
+    assert past.search().pushes.pushes[-1].commit is None
+
+
+def test_pipeline_does_not_go_further_back_from_a_well_backend_for_a_tag_like_the_day(past, shas):
+    """Our own push is known whatever tags there are: a healthy backend is not pushed back once more, unasked."""
+    past.app.git("tag", "20261123", shas["bad"])
+    past.pushes.append((10, push_message(shas["good"], "INC-20261123-2148", "P2-20261123-214800-a1b2")))
+    with pytest.raises(BadParameters, match="further back is not done unasked") as caught:
+        past.search().chosen()
+    assert shas["good"][:12] in caught.value.happened
+    past.well = False
+    assert past.search().chosen().sha == shas["old"]
+
+
+def test_pipeline_does_not_replace_what_nobody_knows_while_the_backend_is_well(past, shas):
+    """What somebody pushed since may be the cure; a person goes on, with a warning."""
+    past.pushes.append((10, "hotfix by hand"))
+    with pytest.raises(BadParameters, match="further back is not done unasked") as caught:
+        past.search().chosen()
+    assert "a commit that nobody knows" in caught.value.happened
+    assert past.search(mode="interactive").chosen().sha == shas["good"]
+    past.well = False
+    assert past.search().chosen().sha == shas["good"]
