@@ -75,3 +75,37 @@ def test_pipeline_does_not_replace_what_nobody_knows_while_the_backend_is_well(p
     assert past.search(mode="interactive").chosen().sha == shas["good"]
     past.well = False
     assert past.search().chosen().sha == shas["good"]
+
+
+# --- the same backend code
+
+
+def test_commit_whose_code_outside_the_functions_folder_is_the_suspects_trouble_is_offered(past):
+    """The bundler takes in what functions import: good and bad differ in one such file alone."""
+    past.commit("functions", users='import { tier } from "../src/lib/tier";\n')
+    made = {name: past.app.commit(name, {"src/lib/tier.ts": f"{name}\n"}) for name in ("old", "good", "bad")}
+    past.pushes = [(90 - 30 * at, f"release {sha}") for at, sha in enumerate(made.values())]
+    assert past.search().chosen().sha == made["good"]
+
+
+def test_commit_of_the_frontend_alone_is_passed_over(past, shas):
+    """Nothing of the backend differs between it and the suspect: pushing it would mend nothing."""
+    frontend = past.app.commit("frontend alone", {"app/page.tsx": "p\n"})
+    past.pushes = [*past.pushes[:2], (40, f"release {shas['bad']}"), (30, f"release {frontend}")]
+    chosen = past.search().chosen()
+    assert (chosen.sha, chosen.suspect.commit.sha) == (shas["good"], frontend)
+
+
+def test_commit_with_the_suspects_files_may_be_named_and_is_warned_of(past, shas):
+    """Files are no proof, the dry run is; only the suspect itself is refused."""
+    frontend = past.app.commit("frontend alone", {"app/page.tsx": "p\n"})
+    past.pushes = [*past.pushes[:2], (40, f"release {shas['bad']}"), (30, f"release {frontend}")]
+    search = past.search(commit=shas["bad"])
+    chosen = search.chosen()
+    assert chosen.sha == shas["bad"]
+    assert chosen.revision.live_from is not None  # it was, and nothing says otherwise
+    told = [line.data["text"] for line in search.session.journal.find("warning")]
+    assert any("are those of the suspect" in text and "dry run" in text for text in told)
+    with pytest.raises(BadParameters, match=f"{frontend[:12]} is the suspect") as caught:
+        past.search(commit=frontend).chosen()
+    assert shas["good"][:12] in caught.value.next_step

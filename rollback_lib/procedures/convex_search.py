@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -23,6 +23,7 @@ from rollback_lib.procedures.revisions import (
     Revision,
     SuspectPush,
     find_suspect,
+    named_revision,
     pushes_by_builds,
     pushes_by_log,
     stable_revisions,
@@ -30,6 +31,7 @@ from rollback_lib.procedures.revisions import (
 )
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.vercel_facts import skew_of
+from rollback_lib.providers.backend_code import BackendCode
 from rollback_lib.providers.convex import ConvexClient
 from rollback_lib.providers.convex_facts import Audit, AuditEvent, NotAvailable
 from rollback_lib.providers.repository import Commit, Repository
@@ -211,13 +213,12 @@ class BackendSearch:
         commit = self.repository.mentioned(build.commit_sha)
         return commit is not None and self.repository.files(commit.sha).build_pushes
 
-    def _same_code(self, one: Commit, other: Commit) -> bool:
-        return not self.repository.changes(one.sha, other.sha) and not self._other_packages(one, other)
+    @cached_property
+    def _code(self) -> BackendCode:
+        return BackendCode(self.repository)
 
-    def _other_packages(self, one: Commit, other: Commit) -> bool:
-        """Say whether two commits are built with other packages: these are part of what is pushed."""
-        files = self.repository.files
-        return files(one.sha).lockfile_sha256 != files(other.sha).lockfile_sha256
+    def _same_code(self, one: Commit, other: Commit) -> bool:
+        return self._code.same(one.sha, other.sha)
 
     def _suspect(
         self, pushes: tuple[Push, ...], issue_at: datetime, gone: Collection[str]
@@ -268,7 +269,7 @@ class BackendSearch:
             found = unpushed_revisions(history, issue_at, self._same_code)
         asked = self.session.parameters.commit
         if asked:
-            return self._asked_for(asked, found, suspect)
+            return self._asked_for(asked, found, pushes.pushes, suspect)
         if not found:
             raise BadParameters(
                 "No commit can be gone back to: none that is known was live before the suspect with other backend code.",
@@ -283,22 +284,31 @@ class BackendSearch:
             )
         return found[0]
 
-    def _asked_for(self, asked: str, found: tuple[Revision, ...], suspect: SuspectPush | None) -> Revision:
-        """Take the commit that a person named, also where it is not known to have been live; never what is suspect."""
+    def _asked_for(
+        self, asked: str, found: tuple[Revision, ...], pushes: Sequence[Push], suspect: SuspectPush | None
+    ) -> Revision:
+        """Take the commit that a person named, also where it is not known to have been live; never the suspect itself."""
         commit = self.repository.commit(asked)
         listed = next((one for one in found if one.commit.sha == commit.sha), None)
         if listed is not None:
             return listed
         suspected = suspect.push.commit if suspect is not None else None
-        if suspected is not None and (commit.sha == suspected.sha or self._same_code(commit, suspected)):
+        if suspected is not None and commit.sha == suspected.sha:
             fit = ", ".join(one.commit.short for one in found[:SHOWN_AT_MOST]) or "there is none"
             raise BadParameters(
-                f"Commit {commit.short} has the backend code of the suspect, which was live when the issue began.",
+                f"Commit {commit.short} is the suspect, which was live when the issue began.",
                 _UNCHANGED,
                 f"Choose another: {fit}.",
             )
-        note = "named by the operator; it is not known to have been live before the issue"
-        return Revision(commit, None, None, "git", (), (note,))
+        revision = named_revision(commit, pushes, suspect.push if suspect is not None else None)
+        notes = list(revision.notes)
+        if suspected is not None and self._same_code(commit, suspected):
+            notes.append(
+                f"its files of the backend are those of the suspect {suspected.short}: pushing it may mend nothing; the dry run tells what differs"
+            )
+        for note in notes:
+            self.session.warn(note)
+        return replace(revision, notes=tuple(notes))
 
 
 def push_fingerprint(push: AuditEvent | None) -> str:

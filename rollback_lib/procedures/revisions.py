@@ -25,6 +25,7 @@ __all__ = [
     "Revision",
     "SuspectPush",
     "find_suspect",
+    "named_revision",
     "pushes_by_builds",
     "pushes_by_log",
     "stable_revisions",
@@ -168,6 +169,25 @@ def stable_revisions(
         undone = tuple(one for one in reversed(pushes) if one.at > push.at)
         found.append(Revision(commit, push.at, until, push.known_by, undone, _doubts(undone)))
     return tuple(found)
+
+
+def named_revision(commit: Commit, pushes: Sequence[Push], suspect: Push | None) -> Revision:
+    """Say what is known of a commit that a person named and that would not be offered.
+
+    Args:
+        commit: The commit.
+        pushes: Oldest first.
+        suspect: What was live when the issue began; None: not known.
+    """
+    known = [number for number, push in enumerate(pushes) if push.commit and push.commit.sha == commit.sha]
+    before = [number for number in known if suspect is None or pushes[number].at < suspect.at]
+    if not before:
+        note = "named by the operator; it is not known to have been live before the issue"
+        return Revision(commit, None, None, "git", (), (note,))
+    push, later = pushes[before[-1]], pushes[before[-1] + 1 :]
+    undone = tuple(reversed(later))
+    notes = ("named by the operator; it would not have been offered", *_doubts(undone))
+    return Revision(commit, push.at, later[0].at if later else None, push.known_by, undone, notes)
 
 
 def unpushed_revisions(

@@ -267,6 +267,46 @@ class Repository:
             found.append(Change(path, what.get(path, "changed"), _lines(added), _lines(removed)))
         return tuple(sorted(found, key=lambda change: change.path))
 
+    def differ(self, one: str, other: str, *where: str) -> bool:
+        """Say whether any file differs between two commits.
+
+        Args:
+            one: A commit.
+            other: Another one.
+            where: Git's patterns of the files that count.
+
+        Raises:
+            BadParameters: No git, no repository, or one of them is not in the clone.
+            Unreachable: git failed.
+        """
+        spoken = ["diff", "--quiet", "--no-ext-diff", "--no-textconv", "--no-renames"]
+        said = self._git.run(*spoken, one, other, "--", *where)
+        if said.code in (0, 1):
+            return not said.ok
+        self._git.out(*spoken, self._resolve(one), self._resolve(other), "--", *where)
+        return True
+
+    def lines(self, sha: str, where: str) -> tuple[tuple[str, str], ...]:
+        """List the lines of a commit's text files, each with its file's path below the root.
+
+        Raises:
+            BadParameters: No git, no repository, or no such commit.
+        """
+        full = self._resolve(sha)
+        said = self._git.run("grep", "-I", "-z", "--full-name", "-e", "", full, "--", where)
+        parts = (line.partition("\0") for line in said.text.split("\n") if "\0" in line)
+        return tuple((name.removeprefix(f"{full}:"), line) for name, _, line in parts)
+
+    def linked(self, sha: str) -> tuple[str, ...]:
+        """List what in the functions' folder is a link or another repository: what it leads to is not compared.
+
+        Raises:
+            BadParameters: No git, no repository, or no such commit.
+        """
+        listed = ["ls-tree", "-r", "-z", "--full-tree", self._resolve(sha), "--", self.functions_folder]
+        entries = (entry.partition("\t") for entry in self._git.out(*listed).split("\0"))
+        return tuple(path for mode, _, path in entries if mode.startswith(("120000", "160000")))
+
     def patch(self, older: str, newer: str, path: str) -> str:
         """Return how one file, or a folder, differs, as text of at most 20,000 characters.
 

@@ -183,7 +183,7 @@ REPOSITORY = (
         "failed",
         "bad",
         given=lambda company: {"commit": company.sha("bad")},
-        says=("has the backend code of the suspect",),
+        says=("is the suspect, which was live when the issue began",),
         state=UNCHANGED,
         next_step="Choose another",
     ),
