@@ -36,6 +36,7 @@ class BackendPast(httpx.BaseTransport):
     patch: pytest.MonkeyPatch
     pushes: list[tuple[float, str]] = field(default_factory=list)  # minutes before now, message; oldest first
     builds: list[tuple[float, float, str]] = field(default_factory=list)  # begun and ready, minutes; sha
+    logged: list[tuple[float, str]] | None = None  # what the audit log has of it; None: all
     log_kept: bool = True  # whether the plan has an audit log
     well: bool = True  # whether queries find what they should
     down: bool = False  # whether Convex answers at all
@@ -124,7 +125,8 @@ class BackendPast(httpx.BaseTransport):
         if not self.log_kept:
             words = "Audit logs are not available on your plan."
             return 403, {"code": "AuditLogsDisabled", "message": words}
-        return 200, {"items": [self._event(*push) for push in self.pushes], "pagination": {"hasMore": False}}
+        kept = self.pushes if self.logged is None else self.logged
+        return 200, {"items": [self._event(*push) for push in kept], "pagination": {"hasMore": False}}
 
     @staticmethod
     def _event(minutes: float, message: str) -> dict[str, Any]:

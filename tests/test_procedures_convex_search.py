@@ -109,3 +109,85 @@ def test_commit_with_the_suspects_files_may_be_named_and_is_warned_of(past, shas
     with pytest.raises(BadParameters, match=f"{frontend[:12]} is the suspect") as caught:
         past.search(commit=frontend).chosen()
     assert shas["good"][:12] in caught.value.next_step
+
+
+# --- nothing on record from before the issue
+
+
+def warnings(search) -> list[str]:
+    """List what the run has warned of."""
+    return [line.data["text"] for line in search.session.journal.find("warning")]
+
+
+@pytest.fixture
+def unlogged(past, shas) -> dict[str, str]:
+    """No audit log on this plan, no build that pushes: Convex tells of the last push alone, made after the issue began."""
+    past.log_kept, past.pushes = False, [(10, f"release {shas['bad']}")]
+    return shas
+
+
+def test_commit_that_a_person_names_needs_no_suspect(past, unlogged):
+    """The way out that is told has to work: it is gone on with, and said what is not known."""
+    search = past.search(commit=unlogged["good"])
+    chosen = search.chosen()
+    assert (chosen.sha, chosen.suspect) == (unlogged["good"], None)
+    assert any("no push is on record from before" in text for text in warnings(search))
+    assert any("named by the operator" in text for text in warnings(search))
+    assert any("the suspect is not known" in note for note in chosen.notes)
+
+
+def test_without_a_suspect_git_alone_offers_what_is_older_and_a_pipeline_stops(past, unlogged):
+    """The newest on the branch counts as the suspect; nothing is gone back to unasked."""
+    chosen = past.search(mode="interactive").chosen()
+    assert chosen.sha == unlogged["good"]
+    assert any("not known to have been live" in note for note in chosen.notes)
+    with pytest.raises(BadParameters, match="Nothing tells which commit was live before the issue") as caught:
+        past.search().chosen()
+    assert "in the parameter commit" in caught.value.next_step
+    assert past.search(commit=unlogged["good"]).chosen().sha == unlogged["good"]
+
+
+def test_last_push_alone_is_the_suspect_and_git_offers_what_is_older(past, unlogged):
+    """It was live when the issue began, as Convex tells on every plan; what was before it is not on record."""
+    past.pushes = [(30, f"release {unlogged['good']}")]
+    chosen = past.search(mode="interactive").chosen()
+    assert (chosen.sha, chosen.suspect.commit.sha) == (unlogged["old"], unlogged["good"])
+
+
+def test_push_from_before_the_log_begins_is_the_suspect(past, shas):
+    """Convex keeps the last push for longer than its log: what runs for weeks is not unknown."""
+    past.pushes, past.logged = [(60 * 24 * 40, f"release {shas['bad']}")], []
+    search = past.search(mode="interactive")
+    assert search.chosen().suspect.commit.sha == shas["bad"]
+    assert any("an unlikely cause" in text for text in warnings(search))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["log", "no log"])
+def test_push_of_our_own_is_never_the_suspect(past, shas, known):
+    """Whatever time is given for the issue: what this incident's runs pushed did not begin it."""
+    ours = push_message(shas["good"], "INC-20261123-2158", "P2-20261123-213800-a1b2")
+    past.log_kept = known
+    past.pushes = [*past.pushes, (25, ours)] if known else [(25, ours)]
+    past.well = False
+    given = {"incident": "INC-20261123-2158", "mode": "interactive"}
+    chosen = past.search(**given).chosen()
+    assert (chosen.suspect.commit.sha if known else chosen.suspect) == (shas["bad"] if known else None)
+    assert chosen.sha == shas["old"]
+    assert past.search(**given, commit=shas["old"]).chosen().sha == shas["old"]
+
+
+def test_pipeline_does_not_leave_what_our_own_run_pushed_while_it_is_well(past, shas):
+    """Also where that push is all that is on record."""
+    ours = push_message(shas["good"], "INC-20261123-2158", "P2-20261123-213800-a1b2")
+    past.log_kept, past.pushes = False, [(25, ours)]
+    with pytest.raises(BadParameters, match="further back is not done unasked"):
+        past.search(incident="INC-20261123-2158").chosen()
+
+
+def test_bad_commit_that_an_undo_brought_back_is_left_again(past, shas):
+    """It is the suspect still, though a run of this incident pushed it last."""
+    ours = (("good", 15, "P2-20261123-213800-a1b2"), ("bad", 10, "P2-20261123-214800-c3d4"))
+    past.pushes += [
+        (minutes, push_message(shas[name], "INC-20261123-2158", run)) for name, minutes, run in ours
+    ]
+    assert past.search(incident="INC-20261123-2158").chosen().sha == shas["good"]

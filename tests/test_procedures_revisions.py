@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -46,6 +47,11 @@ def push(name: str | None, hours: float) -> Push:
 def never(_one: Commit, _other: Commit) -> bool:
     """Say that no two commits have the same code."""
     return False
+
+
+def same_sha(one: Commit, other: Commit) -> bool:
+    """Say that each commit has code of its own."""
+    return one.sha == other.sha
 
 
 def names(revisions) -> list[str]:
@@ -135,11 +141,18 @@ def test_suspect_is_what_was_live_when_the_issue_began():
     assert "c30000000000" in found.notes[0]
 
 
-def test_pushes_of_our_own_runs_are_no_doubt():
-    """A second rollback of the incident is not told of the first as of somebody else's push."""
-    found = find_suspect([push("b2", -1), push("a1", 0.2)], ISSUE, DAY, {commit("a1").sha})
+def test_pushes_of_our_own_runs_are_no_doubt_and_never_the_suspect():
+    """A second rollback of the incident is not told of the first as of somebody else's push, whenever the issue began."""
+    told = push_message(commit("a1").sha, "INC-1", "P2-20261123-215800-a1b2")
+    ours = replace(push("a1", 0.2), told=told)
+    found = find_suspect([push("b2", -1), ours], ISSUE, DAY, "INC-1")
     assert found is not None
     assert found.notes == ()
+    assert find_suspect([push("b2", -1), replace(ours, at=at(-0.5))], ISSUE, DAY, "INC-1") == found
+    assert find_suspect([replace(ours, at=at(-0.5))], ISSUE, DAY, "INC-1") is None
+    earlier = find_suspect([push("b2", -1), replace(ours, at=at(-0.5))], ISSUE, DAY, "INC-2")
+    assert earlier is not None
+    assert earlier.push.commit == commit("a1")  # what another incident's run left may be the next one's cause
 
 
 def test_suspect_that_was_live_for_long_or_is_unknown_is_said_to_be_so():
@@ -202,3 +215,10 @@ def test_commits_of_the_branch_are_offered_where_nothing_tells_what_was_pushed()
     assert found[0].live_from is None
     assert "not known to have been live" in found[0].notes[0]
     assert unpushed_revisions(history[:1], ISSUE, same) == ()
+
+
+def test_commits_of_the_branch_from_before_a_known_suspect_are_offered():
+    """Neither it, nor what is live or was gone back to already, nor what came after it."""
+    history = [commit("d4", -0.5), commit("c3", -1), commit("b2", -5), commit("a1", -9)]
+    assert names(unpushed_revisions(history, ISSUE, same_sha, commit("c3", -1))) == ["b2", "a1"]
+    assert names(unpushed_revisions(history, ISSUE, same_sha, commit("c3", -1), {commit("b2").sha})) == ["a1"]

@@ -1,8 +1,9 @@
 """Procedure 2, steps 1 to 3: what the backend runs, who pushed it when, and which commit may be pushed again.
 
 - Reads only. What is uncertain is a warning in the run, not a guess.
-- Convex's audit log comes first; where the plan has none, Vercel's builds; where those push nothing, git alone. Then
-  nobody knows what was live, and a pipeline goes back to nothing that was not named.
+- Convex's audit log comes first; where the plan has none, Vercel's builds; where those tell of nothing before the
+  issue, git alone. Then nobody knows what was live, and a pipeline goes back to nothing that was not named.
+- A commit that a person names needs no suspect.
 """
 
 from __future__ import annotations
@@ -103,7 +104,10 @@ class BackendSearch:
         since = self.session.clock.now() - _LOOKBACK
         log = self._log(since)
         if not isinstance(log, NotAvailable):
-            found = pushes_by_log(log.pushes, builds, self.repository.mentioned)
+            older = (
+                (last,) if last is not None and last.at < log.since else ()
+            )  # live since before the log begins
+            found = pushes_by_log((*older, *log.pushes), builds, self.repository.mentioned)
             return Pushes(found, "Convex audit log", tuple(notes))
         notes.append(f"Convex's audit log cannot be read: {log.reason}")
         pushing = [build for build in builds if self._pushes_backend(build)]
@@ -132,20 +136,21 @@ class BackendSearch:
         issue_at, issue_from = issue_began(self.session, skew_of(self.convex.heard) or 0.0)
         pushes = self.pushes
         gone = tried_before(self.session, 2, "convex")
-        suspect = self._suspect(pushes.pushes, issue_at, gone)
-        if suspect is not None and not self.session.parameters.commit:
-            self._refuse_further_back_unasked(pushes.pushes[-1], suspect.push, gone)
-        for note in (*pushes.notes, *(suspect.notes if suspect else ())):
-            self.session.warn(note)
-        revision = self._revision(pushes, suspect, issue_at, gone)
         live = pushes.pushes[-1] if pushes.pushes else None
+        suspect = self._suspect(pushes.pushes, issue_at)
+        if live is not None and not self.session.parameters.commit:
+            self._refuse_further_back_unasked(live, suspect.push if suspect else None, gone)
+        doubts = suspect.notes if suspect else _no_suspect(pushes.pushes, issue_at)
+        for note in (*pushes.notes, *doubts):
+            self.session.warn(note)
+        revision = self._revision(pushes.pushes, suspect, issue_at, gone)
         return Chosen(
             revision=revision,
             suspect=suspect.push if suspect else None,
             live=live,
             issue_at=issue_at,
             issue_from=issue_from,
-            notes=(*(suspect.notes if suspect else ()), *revision.notes),
+            notes=(*doubts, *revision.notes),
             changes=self.repository.changes(live.commit.sha, revision.commit.sha)
             if live and live.commit
             else (),
@@ -220,35 +225,31 @@ class BackendSearch:
     def _same_code(self, one: Commit, other: Commit) -> bool:
         return self._code.same(one.sha, other.sha)
 
-    def _suspect(
-        self, pushes: tuple[Push, ...], issue_at: datetime, gone: Collection[str]
-    ) -> SuspectPush | None:
+    def _suspect(self, pushes: Sequence[Push], issue_at: datetime) -> SuspectPush | None:
         long_live = timedelta(hours=self.session.resolved.policy.suspect_live_long_h)
-        found = find_suspect(pushes, issue_at, long_live, gone)
-        if found is None and pushes:
-            raise BadParameters(
-                f"No push is on record from before {to_iso(issue_at)}, when the issue began.",
-                _UNCHANGED,
-                "Correct issue_started_at; the list above shows when each push was. Else name the commit to go back to in the parameter commit.",
-            )
-        return found
+        return find_suspect(pushes, issue_at, long_live, self.session.incident)
 
-    def _refuse_further_back_unasked(self, live: Push, suspect: Push, gone: Mapping[str, str]) -> None:
+    def _refuse_further_back_unasked(self, live: Push, suspect: Push | None, gone: Mapping[str, str]) -> None:
         """Stop where the backend is off the suspect already and well: a pipeline that is started twice goes back once."""
         if not self._is_off(live, suspect, gone) or self._is_unwell():
             return
         to = live.commit.short if live.commit is not None else "a commit that nobody knows"
-        left = suspect.commit.short if suspect.commit is not None else f"of {suspect.at:%H:%M:%S} UTC"
+        left = "that nobody knows" if suspect is None else f"of {suspect.at:%H:%M:%S} UTC"
+        if suspect is not None and suspect.commit is not None:
+            left = suspect.commit.short
         already = f"the backend was moved off the suspect {left} already, to {to} at {live.at:%H:%M:%S} UTC, and no query of the parameters says that it is not well there"
         refuse_unasked(self.session, already, "commit")
 
-    @staticmethod
-    def _is_off(live: Push, suspect: Push, gone: Collection[str]) -> bool:
+    def _is_off(self, live: Push, suspect: Push | None, gone: Collection[str]) -> bool:
         """Say whether what is live may be the cure: ours, older than the suspect, or code that nobody can put back."""
+        if suspect is None:
+            return live.of_incident(self.session.incident)
         if live.at <= suspect.at:
             return False
         if live.commit is None or suspect.commit is None:
             return live.commit is None or live.commit.sha in gone
+        if live.commit.sha == suspect.commit.sha:
+            return False  # pushed again, such as by an undo
         return live.commit.sha in gone or live.commit.committed_at < suspect.commit.committed_at
 
     def _is_unwell(self) -> bool:
@@ -260,16 +261,16 @@ class BackendSearch:
         return False
 
     def _revision(
-        self, pushes: Pushes, suspect: SuspectPush | None, issue_at: datetime, gone: Collection[str]
+        self,
+        pushes: Sequence[Push],
+        suspect: SuspectPush | None,
+        issue_at: datetime,
+        gone: Collection[str],
     ) -> Revision:
-        if suspect is not None:
-            found = stable_revisions(pushes.pushes, suspect.push, self._same_code, gone)
-        else:
-            history = self.repository.history(self.settings.branch, first_parent=True)
-            found = unpushed_revisions(history, issue_at, self._same_code)
+        found = self._found(pushes, suspect.push if suspect else None, issue_at, gone)
         asked = self.session.parameters.commit
         if asked:
-            return self._asked_for(asked, found, pushes.pushes, suspect)
+            return self._asked_for(asked, found, pushes, suspect)
         if not found:
             raise BadParameters(
                 "No commit can be gone back to: none that is known was live before the suspect with other backend code.",
@@ -280,9 +281,24 @@ class BackendSearch:
             raise BadParameters(
                 f"Nothing tells which commit was live before the issue; {found[0].commit.short} is only the last one on {self.settings.branch}.",
                 _UNCHANGED,
-                "Name the commit to go back to in the parameter commit, or run the notebook by hand.",
+                "Name the commit to go back to in the parameter commit, or run the notebook by hand. Check issue_started_at first.",
             )
         return found[0]
+
+    def _found(
+        self, pushes: Sequence[Push], suspect: Push | None, issue_at: datetime, gone: Collection[str]
+    ) -> tuple[Revision, ...]:
+        """List what is offered: what was live before the suspect, else what git has from before it."""
+        found = stable_revisions(pushes, suspect, self._same_code, gone) if suspect is not None else ()
+        earlier = suspect is not None and any(push.at < suspect.at for push in pushes)
+        if found or earlier or self.session.parameters.commit:
+            return found
+        live = pushes[-1].commit if pushes else None
+        refused = {*gone, *([live.sha] if live is not None else [])}
+        history = self.repository.history(self.settings.branch, first_parent=True)
+        known = suspect.commit if suspect is not None else None
+        until = issue_at if suspect is None else suspect.at
+        return unpushed_revisions(history, until, self._same_code, known, refused)
 
     def _asked_for(
         self, asked: str, found: tuple[Revision, ...], pushes: Sequence[Push], suspect: SuspectPush | None
@@ -309,6 +325,11 @@ class BackendSearch:
         for note in notes:
             self.session.warn(note)
         return replace(revision, notes=tuple(notes))
+
+
+def _no_suspect(pushes: Sequence[Push], issue_at: datetime) -> tuple[str, ...]:
+    known = f"no push is on record from before {to_iso(issue_at)}, when the issue began"
+    return (f"{known}: the suspect is not known; check issue_started_at",) if pushes else ()
 
 
 def push_fingerprint(push: AuditEvent | None) -> str:

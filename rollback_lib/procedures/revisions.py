@@ -3,7 +3,7 @@
 - Convex keeps no code. What was live when is put together from its audit log, from Vercel's builds and from git.
 - A push names its commit in its message; else the one Vercel build that it fell into does; else nobody knows it. Nor does
   anybody where the two name different commits, unless a program has written the message about itself.
-- The suspect is what was live when the issue began.
+- The suspect is what was live when the issue began; no push of this incident's own runs is.
 - Never offered: the suspect, what is live now, what was pushed after the suspect, what has the suspect's own backend
   code, and what this incident's other runs went back to already.
 - What is not known to have been live is offered last, and has to be named to be taken.
@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from rollback_lib.providers.convex_facts import AuditEvent
-from rollback_lib.providers.push_words import certain_digits
+from rollback_lib.providers.push_words import certain_digits, incident_of
 from rollback_lib.providers.repository import Commit
 from rollback_lib.providers.vercel import Deployment
 
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 LONGEST_BUILD = timedelta(minutes=45)  # Vercel ends a build after that
+MOST_UNPUSHED = 20  # commits that are offered though nothing tells that they were live
 Find = Callable[[str], Commit | None]
 
 
@@ -45,6 +47,10 @@ class Push:
     known_by: str  # audit log, Vercel build dpl_1, ...
     told: str = ""  # the push's own message
     by: str = ""  # member 12, token 7; empty: not said
+
+    def of_incident(self, incident: str) -> bool:
+        """Say whether a run of ours in this incident made it."""
+        return incident != "" and incident_of(self.told) == incident
 
     def __repr__(self) -> str:
         what = f"{self.commit.short} {self.commit.subject}" if self.commit else "a commit that nobody knows"
@@ -110,7 +116,7 @@ def pushes_by_builds(
 
 
 def find_suspect(
-    pushes: Sequence[Push], issue_at: datetime, long_live: timedelta, ours: Collection[str] = ()
+    pushes: Sequence[Push], issue_at: datetime, long_live: timedelta, incident: str = ""
 ) -> SuspectPush | None:
     """Find what was live when the issue began; None if nothing on record was.
 
@@ -118,16 +124,17 @@ def find_suspect(
         pushes: Oldest first.
         issue_at: When the issue began.
         long_live: Live for longer than this before the issue: the backend's code is an unlikely cause.
-        ours: Commits that this incident's other runs pushed since: none of those pushes began it.
+        incident: None of the pushes that its runs made began it, whenever it is said to have begun.
     """
-    live = [push for push in pushes if push.at <= issue_at]
+    theirs = [push for push in pushes if not push.of_incident(incident)]
+    live = [push for push in theirs if push.at <= issue_at]
     if not live:
         return None
     push = live[-1]
     notes = []
     if push.commit is None:
         notes.append("which commit it was is not on record: its code cannot be compared, nor pushed again")
-    later = [one for one in pushes if one.at > issue_at and not (one.commit and one.commit.sha in ours)]
+    later = [one for one in theirs if one.at > issue_at]
     if later:
         notes.append(
             f"{len(later)} push(es) came after the issue began; the last one is live now: {later[-1]!r}"
@@ -191,25 +198,30 @@ def named_revision(commit: Commit, pushes: Sequence[Push], suspect: Push | None)
 
 
 def unpushed_revisions(
-    history: Sequence[Commit], issue_at: datetime, same_code: Callable[[Commit, Commit], bool]
+    history: Sequence[Commit],
+    issue_at: datetime,
+    same_code: Callable[[Commit, Commit], bool],
+    suspect: Commit | None = None,
+    refused: Collection[str] = (),
 ) -> tuple[Revision, ...]:
     """List commits of production's branch that may have been live, newest first: neither log nor build says so.
-
-    The newest one before the issue counts as the suspect.
 
     Args:
         history: The branch's own line, newest first.
         issue_at: When the issue began.
         same_code: Says whether two commits have the same backend code.
+        suspect: What was live then, if that is known; else the newest one before the issue counts as it.
+        refused: Commits that are live now, or that this incident's other runs pushed already.
     """
-    before = [commit for commit in history if commit.committed_at <= issue_at]
-    if not before:
-        return ()
-    suspect, *older = before
-    note = "not known to have been live: neither an audit log nor a build tells what was pushed"
-    return tuple(
-        Revision(commit, None, None, "git", (), (note,)) for commit in older if not same_code(commit, suspect)
-    )
+    until = issue_at if suspect is None else min(issue_at, suspect.committed_at)
+    older = [commit for commit in history if commit.committed_at <= until]
+    if suspect is None:
+        if not older:
+            return ()
+        suspect, *older = older
+    note = "not known to have been live: no audit log and no build tells what was pushed before the issue"
+    fitting = (one for one in older if one.sha not in refused and not same_code(one, suspect))
+    return tuple(Revision(one, None, None, "git", (), (note,)) for one in islice(fitting, MOST_UNPUSHED))
 
 
 def _by_event(event: AuditEvent, builds: Sequence[Deployment], mentioned: Find) -> Push:

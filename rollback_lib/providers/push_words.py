@@ -1,6 +1,7 @@
 """What a push says of itself in Convex's audit log, and which commit that names.
 
-- Our own form is made and read here; a commit that it names is that of the push, whatever else the text holds.
+- Our own form is made and read here; a commit that it names is that of the push, whatever else the text holds. It names
+  the incident too.
 - Git's own trailers, and those that people put beside them, name other commits: what was reverted, picked or mended.
 """
 
@@ -8,10 +9,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["certain_digits", "named_digits", "push_message"]
+__all__ = ["certain_digits", "incident_of", "named_digits", "push_message"]
 
 _DIGITS = r"(?<![0-9A-Za-z])[0-9a-f]{7,40}(?![0-9A-Za-z])"
-_OURS = re.compile(r"rollback to ([0-9a-f]{40}) \(\S+, run \S+\)")
+_OURS = re.compile(r"rollback to ([0-9a-f]{40}) \((\S+), run \S+\)")
 _OF_CI = re.compile(r"Deployed from .{1,60} • ([0-9a-f]{7,40})\s*")  # the official command line's default
 # "This reverts commit a1.", "reverts commits a1 and b2", "reversing changes made to a1", "(cherry picked from commit
 # a1)", "Merge commit 'a1'", "Fixes: a1", "backport of a1".
@@ -26,6 +27,12 @@ _OF_OTHERS = re.compile(
 def push_message(sha: str, incident: str, run: str) -> str:
     """Return what a push of ours says of itself; at most 1,024 bytes."""
     return f"rollback to {sha} ({incident}, run {run})"
+
+
+def incident_of(text: str) -> str:
+    """Return the incident in which a push of ours was made; empty: it is none of ours."""
+    found = _OURS.fullmatch(text.strip())
+    return found[2] if found is not None else ""
 
 
 def certain_digits(text: str) -> str:
