@@ -22,6 +22,7 @@ from runs import let_go
 
 from rollback_lib.procedures import ConvexRollback
 from rollback_lib.procedures.convex_search import BackendSearch
+from rollback_lib.providers.push_words import push_message
 
 __all__ = ["BackendPast"]
 
@@ -73,6 +74,22 @@ class BackendPast(httpx.BaseTransport):
             if run.journal.last("run.closed") is None:
                 run.abort("looked at")
         return BackendSearch(self.open(new_run=True, **given).session)
+
+    def pushed(self, name: str, minutes: float, **given: Any) -> str:
+        """Let a run push a commit and end, as its journal and Convex have it afterwards; return the run.
+
+        Args:
+            name: Its sha.
+            minutes: Before now.
+            given: Parameters of the run.
+        """
+        search = self.search(**given)
+        journal, change = search.session.journal, {"name": "push the commit again", "gate": "P2.G1"}
+        before = {"live": "", "target": name, "deployment": NAME}
+        journal.append("effect.intent", step="P2.S4", data={**change, "before": before, "inverse": "none"})
+        journal.append("effect.done", step="P2.S4", data={**change, "seen": "happened", "detail": "live"})
+        self.pushes.append((minutes, push_message(name, search.session.incident, journal.run)))
+        return str(journal.run)
 
     def close(self) -> None:
         """Let go of all runs."""

@@ -11,6 +11,8 @@ from backend_past import BackendPast
 from rollback_lib.errors import BadParameters
 from rollback_lib.providers.push_words import push_message
 
+INCIDENT = "INC-20261123-2158"
+
 
 @pytest.fixture
 def past(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BackendPast]:
@@ -165,11 +167,11 @@ def test_push_from_before_the_log_begins_is_the_suspect(past, shas):
 @pytest.mark.parametrize("known", [True, False], ids=["log", "no log"])
 def test_push_of_our_own_is_never_the_suspect(past, shas, known):
     """Whatever time is given for the issue: what this incident's runs pushed did not begin it."""
-    ours = push_message(shas["good"], "INC-20261123-2158", "P2-20261123-213800-a1b2")
+    ours = push_message(shas["good"], INCIDENT, "P2-20261123-213800-a1b2")
     past.log_kept = known
     past.pushes = [*past.pushes, (25, ours)] if known else [(25, ours)]
     past.well = False
-    given = {"incident": "INC-20261123-2158", "mode": "interactive"}
+    given = {"incident": INCIDENT, "mode": "interactive"}
     chosen = past.search(**given).chosen()
     assert (chosen.suspect.commit.sha if known else chosen.suspect) == (shas["bad"] if known else None)
     assert chosen.sha == shas["old"]
@@ -178,16 +180,27 @@ def test_push_of_our_own_is_never_the_suspect(past, shas, known):
 
 def test_pipeline_does_not_leave_what_our_own_run_pushed_while_it_is_well(past, shas):
     """Also where that push is all that is on record."""
-    ours = push_message(shas["good"], "INC-20261123-2158", "P2-20261123-213800-a1b2")
+    ours = push_message(shas["good"], INCIDENT, "P2-20261123-213800-a1b2")
     past.log_kept, past.pushes = False, [(25, ours)]
     with pytest.raises(BadParameters, match="further back is not done unasked"):
-        past.search(incident="INC-20261123-2158").chosen()
+        past.search(incident=INCIDENT).chosen()
 
 
 def test_bad_commit_that_an_undo_brought_back_is_left_again(past, shas):
-    """It is the suspect still, though a run of this incident pushed it last."""
-    ours = (("good", 15, "P2-20261123-213800-a1b2"), ("bad", 10, "P2-20261123-214800-c3d4"))
-    past.pushes += [
-        (minutes, push_message(shas[name], "INC-20261123-2158", run)) for name, minutes, run in ours
-    ]
-    assert past.search(incident="INC-20261123-2158").chosen().sha == shas["good"]
+    """It is the suspect still, though a run of this incident pushed it last; what that undid is not offered again."""
+    past.pushed(shas["good"], 15, incident=INCIDENT)
+    past.pushed(shas["bad"], 10, incident=INCIDENT)
+    assert past.search(incident=INCIDENT).chosen().sha == shas["old"]
+
+
+# --- what other runs of the incident did
+
+
+def test_commit_that_a_run_of_the_incident_went_back_to_is_not_offered_again(past, shas):
+    """Also where the parameters have changed since: a canary is added in the middle of an incident."""
+    without = {"platform": {"convex": {"canary": None, "queries": []}}}
+    past.pushed(shas["good"], 15, incident=INCIDENT, **without)
+    past.pushes.append((5, f"release {shas['bad']}"))  # by the branch's next build
+    assert past.search(incident=INCIDENT).chosen().sha == shas["old"]
+    other = {"platform": {"convex": {"url": "http://127.0.0.1:7999"}}}
+    assert past.search(incident=INCIDENT, **other).chosen().sha == shas["good"]  # another world's deployment

@@ -2,6 +2,7 @@
 
 - Only runs of the same procedure, in the same environment, count.
 - Within an incident only those against the same place count: drills of one minute share an incident, not a company.
+  A place is what names it; what else the parameters say of the platform may change while an incident is on.
 - A journal that does not hold is gone by as far as it holds, and that is said: what came after may have been tried, too.
 """
 
@@ -21,6 +22,11 @@ from rollback_lib.procedures.session import Session
 __all__ = ["Done", "refuse_unasked", "tried_before", "what_was_done"]
 
 _UNCHANGED = "Nothing was changed."
+_NAMED_BY = {"vercel": "project", "convex": "deployment"}
+_SERVED_AT = {
+    "vercel": "api_url",
+    "convex": "url",
+}  # which tells drills apart: all their worlds have the same names
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def tried_before(session: Session, number: int, place: str) -> dict[str, str]:
         place: The part of the platform that has to be the same: vercel, convex.
     """
     tried: dict[str, str] = {}
-    here = session.resolved.platform.model_dump(mode="json")[place]
+    here = _where(session.resolved.platform.model_dump(mode="json"), place, session.parameters.environment)
     for other in Archive(session.resolved.archive_root).runs():
         if other.incident != session.incident or other.run == session.journal.run:
             continue
@@ -84,7 +90,7 @@ def tried_before(session: Session, number: int, place: str) -> dict[str, str]:
         if (other.procedure, other.environment) != (number, session.parameters.environment):
             continue
         reading = read_journal(other.folder / FILE_NAME)
-        if reading.lines[0].data["parameters"]["platform"].get(place) != here:
+        if _where(reading.lines[0].data["parameters"]["platform"], place, other.environment) != here:
             continue
         if reading.defect is not None:
             _warn_of_gap(
@@ -116,6 +122,13 @@ def refuse_unasked(session: Session, already: str, parameter: str) -> None:
             f"If it is not well after all, name the {parameter} to go back to in the parameter {parameter}, or run the notebook by hand.",
         )
     session.warn(already)
+
+
+def _where(platform: Mapping[str, Any], place: str, environment: str) -> tuple[Any, ...]:
+    """Return what tells a place of the platform from every other."""
+    settings = platform.get(place) or {}
+    name = settings.get(_NAMED_BY[place])
+    return (name, settings.get(_SERVED_AT[place])) if environment == "drill" else (name,)
 
 
 def _warn_of_gap(session: Session, other: RunFolder, why: str) -> None:
