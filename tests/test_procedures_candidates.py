@@ -203,10 +203,10 @@ def test_without_an_alias_time_only_what_was_live_and_ready_has_a_time(changed: 
 
 @pytest.mark.parametrize(("live_h", "long"), [(-23.9, False), (-24, False), (-24.1, True), (-720, True)])
 def test_a_suspect_that_was_live_for_long_is_an_unlikely_cause(live_h: float, long: bool) -> None:
-    """Code that ran well for more than a day rarely breaks by itself: the note points to triage."""
+    """Code that ran well for more than a day rarely breaks by itself: the note says where else to look."""
     found = suspect_of((deployment("lasting", live_h - 1, live_h=live_h),))
     assert found is not None
-    assert any("an unlikely cause; run 0_triage first" in note for note in found.notes) is long
+    assert any("an unlikely cause; look first at what else changed" in note for note in found.notes) is long
 
 
 # The suspect corrected by the last rollback or promotion

@@ -161,6 +161,7 @@ def test_suspect_that_was_live_for_long_or_is_unknown_is_said_to_be_so():
     assert found is not None
     assert "not on record" in found.notes[0]
     assert "live for 49 h before the issue began" in found.notes[1]
+    assert "look first at what else changed then: environment variables, data" in found.notes[1]
     assert find_suspect([push("a1", 0.1)], ISSUE, DAY) is None
     assert find_suspect([push("a1", 0)], ISSUE, timedelta(0)) is not None
 

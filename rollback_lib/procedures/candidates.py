@@ -114,7 +114,7 @@ def _doubts(
     if since is not None and issue_at - since > long_live:
         hours = (issue_at - since).total_seconds() / 3600
         notes.append(
-            f"it had been live for {hours:.0f} h before the issue began: its code is an unlikely cause; run 0_triage first"
+            f"it had been live for {hours:.0f} h before the issue began: its code is an unlikely cause; look first at what else changed then: environment variables, data, and whether Vercel, Convex, Clerk and Stripe report trouble"
         )
     return tuple(notes)
 

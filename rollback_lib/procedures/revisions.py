@@ -142,7 +142,7 @@ def find_suspect(
     if issue_at - push.at > long_live:
         hours = (issue_at - push.at).total_seconds() / 3600
         notes.append(
-            f"it had been live for {hours:.0f} h before the issue began: the backend's code is an unlikely cause; run 0_triage first"
+            f"it had been live for {hours:.0f} h before the issue began: the backend's code is an unlikely cause; look first at what else changed then: environment variables, data, and whether Vercel, Convex, Clerk and Stripe report trouble"
         )
     return SuspectPush(push, tuple(notes))
 
