@@ -24,6 +24,7 @@ from rollback_lib.errors import JournalError
 from rollback_lib.evidence.account import Account, StepTaken, account_of
 from rollback_lib.evidence.changes import Change
 from rollback_lib.evidence.files import RECORD_NAME, REPORT_NAME, write_whole
+from rollback_lib.evidence.findings import findings_of
 from rollback_lib.evidence.preparations import preparations_of
 from rollback_lib.evidence.verification import read_record
 from rollback_lib.journal import FILE_NAME, Reading, read_journal
@@ -122,6 +123,7 @@ def report_text(reading: Reading) -> str:
         ending=account.outcome,
         banner=banner_of(account),
         bars=bars_of(account, reading.lines[-1].at),
+        findings=findings_of(reading.lines),
         preparations=preparations_of(reading.lines),
         head=reading.head,
         lines=len(reading.lines),
