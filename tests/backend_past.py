@@ -6,6 +6,7 @@ It tells what was pushed when, as Convex and Vercel do, and answers queries; it 
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -43,6 +44,7 @@ class BackendPast(httpx.BaseTransport):
     down: bool = False  # whether Convex answers at all
     variables: dict[str, str] | int = field(default_factory=dict)  # or the status of a refusal
     calls: list[dict[str, Any]] = field(default_factory=list)  # entries of the function log
+    held_back: threading.Event | None = None  # what the function log waits for
     asked: list[str] = field(default_factory=list)
     _runs: list[ConvexRollback] = field(default_factory=list)
 
@@ -130,6 +132,8 @@ class BackendPast(httpx.BaseTransport):
         return 200, {"environmentVariables": self.variables}
 
     def _called_since(self, cursor: float) -> tuple[int, Any]:
+        if self.held_back is not None:
+            self.held_back.wait(30)
         found = [entry for entry in self.calls if entry["timestamp"] * 1000 > cursor]
         newest = max((entry["timestamp"] * 1000 for entry in found), default=cursor)
         return 200, {"entries": found, "newCursor": newest}

@@ -20,6 +20,7 @@ from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.model import Check, CheckStatus, Outcome
 from rollback_lib.parameters import Id, RunParameters
 from rollback_lib.procedures.base import Procedure, step
+from rollback_lib.procedures.convex_before import CallsBefore
 from rollback_lib.procedures.convex_push import PushAgain
 from rollback_lib.procedures.convex_rehearse import Rehearsing
 from rollback_lib.procedures.convex_search import BackendSearch
@@ -311,6 +312,10 @@ class ConvexRollback(Procedure):
     # -- the parts, made once a kernel
 
     @cached_property
+    def _before(self) -> CallsBefore:
+        return CallsBefore(self.session)
+
+    @cached_property
     def _search(self) -> BackendSearch:
         return BackendSearch(self.session)
 
@@ -352,10 +357,13 @@ class ConvexRollback(Procedure):
                 self.carrier.settle(self._push.effect(self._recorded()))
 
     def at_open(self) -> None:
-        """Nothing fades that this procedure could not fetch later."""
+        """Keep which calls fail, which Convex forgets; beside the steps, so that none waits for it."""
+        self._before.begin()
 
     def before_seal(self) -> None:
-        """See to what a command line has left whose process died; not known is as good as nothing."""
+        """See to what a command line has left whose process died, and to the evidence; not known is as good as nothing."""
+        with contextlib.suppress(RollbackError, OSError, ValueError):
+            self._before.note()
         with contextlib.suppress(RollbackError, OSError):
             self._push.take_over_output()
 
