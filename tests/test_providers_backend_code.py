@@ -120,6 +120,17 @@ def test_app_in_a_folder_of_a_larger_repository_has_settings_above_it(tmp_path):
     assert not same_after(app, {"package-lock.json": "{}"}, folder)
 
 
+def test_settings_of_the_clone_hide_nothing(app):
+    """Its own configuration cannot make two commits look alike, nor an import look like none."""
+    app.commit("imports", {"convex/tiers.ts": 'import { tier } from "../src/lib/tier";\n'})
+    for name in ("diff.relative", "grep.lineNumber", "grep.column"):
+        app.git("config", name, "true")
+    app.git("config", "color.ui", "always")
+    app.git("config", "diff.noprefix", "true")
+    before, after = app.git("rev-parse", "HEAD"), app.commit("code", {"src/lib/tier.ts": "t\n"})
+    assert not BackendCode(Repository(app.folder / "convex")).same(before, after)
+
+
 def test_commit_that_is_not_there_is_refused(app):
     """Rather than taken to differ."""
     code = BackendCode(Repository(app.folder))

@@ -12,6 +12,7 @@ import threading
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from rollback_lib.errors import RollbackError
@@ -41,7 +42,8 @@ class CallsBefore:
     def begin(self) -> None:
         """Begin to read, unless that was done or the change was sent; returns at once and never raises."""
         convex, journal = self.session.clients.convex, self.session.journal
-        if convex is None or self._place.exists() or journal.last("effect.sending") is not None:
+        over = any(journal.last(event) is not None for event in ("effect.sending", "run.closed"))
+        if convex is None or over or self._place.exists():
             return
         self._thread = threading.Thread(target=self._keep, args=(convex,), name="calls before", daemon=True)
         self._thread.start()
@@ -74,7 +76,7 @@ class CallsBefore:
             self._trouble = ""
 
     @cached_property
-    def _place(self) -> Any:
+    def _place(self) -> Path:
         return self.session.journal.folder / KEPT_IN
 
     def _keep(self, convex: ConvexClient) -> None:

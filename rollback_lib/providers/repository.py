@@ -34,6 +34,8 @@ _FIELD, _RECORD = "\x1f", "\x1e"
 _FORMAT = f"--format={_RECORD}%H{_FIELD}%P{_FIELD}%an{_FIELD}%at{_FIELD}%ct{_FIELD}%B"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
 _SCRIPT = re.compile(r"\b(?:npm run|pnpm run|pnpm|yarn run|yarn|bun run)\s+([\w:.-]+)")
+# Whatever the clone's own settings say.
+_PLAIN = ("--no-ext-diff", "--no-textconv", "--no-renames", "--no-relative", "--ignore-submodules=none")
 _STATUS = {"A": "added", "D": "removed", "M": "changed", "T": "changed"}
 
 
@@ -279,7 +281,7 @@ class Repository:
             BadParameters: No git, no repository, or one of them is not in the clone.
             Unreachable: git failed.
         """
-        spoken = ["diff", "--quiet", "--no-ext-diff", "--no-textconv", "--no-renames"]
+        spoken = ["diff", "--quiet", *_PLAIN]
         said = self._git.run(*spoken, one, other, "--", *where)
         if said.code in (0, 1):
             return not said.ok
@@ -293,7 +295,8 @@ class Repository:
             BadParameters: No git, no repository, or no such commit.
         """
         full = self._resolve(sha)
-        said = self._git.run("grep", "-I", "-z", "--full-name", "-e", "", full, "--", where)
+        spoken = ["grep", "-I", "-z", "--full-name", "--no-line-number", "--no-column", "--no-color"]
+        said = self._git.run(*spoken, "-e", "", full, "--", where)
         parts = (line.partition("\0") for line in said.text.split("\n") if "\0" in line)
         return tuple((name.removeprefix(f"{full}:"), line) for name, _, line in parts)
 
@@ -390,9 +393,8 @@ class Repository:
 
     def _span(self, older: str, newer: str, folder: str | None) -> list[str]:
         within = self.functions_folder if folder is None else folder
-        plain = ["--no-ext-diff", "--no-textconv", "--no-renames"]
         return [
-            *plain,
+            *_PLAIN,
             self._resolve(older),
             self._resolve(newer),
             "--",
