@@ -125,7 +125,7 @@ def share_without_the_log(doctor: Doctor) -> None:
 
 def more_calls_than_there_were(doctor: Doctor) -> None:
     """The share is said to be of many calls."""
-    doctor.edit("check", lambda data: data.update(seen="0.00 % of 98765 calls failed"), "P2.C2")
+    doctor.edit("check", lambda data: data.update(seen="0.00 % of 98765 Convex function calls failed"), "P2.C2")
 
 
 def window_from_before_the_push(doctor: Doctor) -> None:

@@ -381,7 +381,7 @@ class ConvexRollback(Procedure):
         """Post the plan's follow-up if all is well, else what is not."""
         rate = next((check.seen for check in self.last_checks() if check.id == "P2.C2"), "unknown")
         if outcome is Outcome.VERIFIED:
-            self.telling.stable(self._target[:12], rate.partition(" calls")[0])
+            self.telling.stable(self._target[:12], rate)
         elif self.is_known:
             self.telling.unwell(outcome, why, self.state_and_undo()[0], rate)
 

@@ -1,7 +1,8 @@
 """Procedure 2, steps 5 to 7: is the commit live, do its functions run, do queries answer as they should.
 
 - Reads only. What is live is told by the digests of its modules, never by an exit code.
-- The share of failed calls is judged in a window that begins after the push; too few calls are no data.
+- The share of failed calls is judged in a window that begins after the push; too few calls, or a log that was not read
+  to the window's end, are no data.
 - 200 is no success: a function's failure comes with it. Nobody to look up is no success either.
 """
 
@@ -19,6 +20,7 @@ from rollback_lib.procedures.effects import Observation, Seen, pauses
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Progress
 from rollback_lib.providers.convex import ConvexClient
+from rollback_lib.providers.convex_logs import Executions
 from rollback_lib.signals.checks import percent
 
 __all__ = ["BackendWatch"]
@@ -109,15 +111,21 @@ class BackendWatch:
             found = self.convex.executions(since, end, policy.verify_deadline_s)
         except RollbackError as exc:
             return Check("P2.C2", title, CheckStatus.UNKNOWN, exc.reason, wanted, f"{_SOURCE}: function log")
-        source = f"{_SOURCE}: function log, {since:%H:%M:%S}-{end:%H:%M:%S} UTC"
-        seen = f"{percent(found.share)} of {found.calls} calls failed" + (
-            f" ({found.note})" if found.note else ""
-        )
+        return self._judged(found, threshold, wanted)
+
+    def _judged(self, found: Executions, threshold: float, wanted: str) -> Check:
+        """Judge what was read of the log: all of the window, or what it shows beyond doubt."""
+        policy, title = self.session.resolved.policy, self.session.plan.criterion("P2.C2").text
+        window = f"{found.start:%H:%M:%S}-{found.end:%H:%M:%S} UTC"
+        source = f"{_SOURCE}: function log, {window}"
+        seen = f"{percent(found.share)} of {found.calls} Convex function calls failed, {window}"
+        seen += f" ({found.note})" if found.note else ""
         if found.samples and found.failed:
             seen += f"; {found.samples[0]}"
-        if found.share is None or found.calls < policy.min_requests:
-            return Check("P2.C2", title, CheckStatus.UNKNOWN, seen, wanted, source)
-        status = CheckStatus.FAILED if found.share >= threshold else CheckStatus.PASSED
+        enough = found.share is not None and found.calls >= policy.min_requests
+        if enough and found.share is not None and found.share >= threshold:
+            return Check("P2.C2", title, CheckStatus.FAILED, seen, wanted, source)
+        status = CheckStatus.PASSED if enough and found.complete else CheckStatus.UNKNOWN
         return Check("P2.C2", title, status, seen, wanted, source)
 
     def schema(self, rehearsal: Rehearsal) -> Check:

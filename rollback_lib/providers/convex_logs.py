@@ -3,8 +3,10 @@
 - The log is a long poll: an answer comes when there is something, or after up to a minute. Silence is no data, never 0 %.
 - What began before the window or ended after it, our own administrative reads, and attempts that Convex makes again do
   not count: a call that was under way when a push went live ran the code before it.
+- An answer that is lost is asked for again from the same place, which is ours to keep. Convex remembers its newest
+  calls only: an answer as long as that memory may lack what came before it, and that is said.
 - Reading ends at the window's end or at the deadline, whichever comes first; what was read until then counts, and it
-  is said that it may not be all.
+  is said from when to when it was read.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ __all__ = ["Executions", "FunctionErrors", "LogReader"]
 
 LONGEST_POLL_S = 65.0  # Convex holds a request open for up to a minute
 IDLE_S = 0.5  # before asking again after an answer that brought nothing: some answer at once
+LONGEST_PAUSE_S = 8.0  # before asking again for an answer that was lost; it begins with IDLE_S and doubles
+REMEMBERED = 1000  # executions that Convex keeps in memory, as its own backend is set up
 MOST_SAMPLES = 5
 SAMPLE_LIMIT = 200  # characters of one error
 _OURS = ("_system/", "testQuery")
@@ -42,13 +46,13 @@ class FunctionErrors:
 class Executions:
     """The function calls that began and ended in a window."""
 
-    start: datetime
+    start: datetime  # from here to the end is what was read, which may be less than was asked for
     end: datetime
     calls: int
     failed: int
     functions: tuple[FunctionErrors, ...]  # the most failures first
     samples: tuple[str, ...]  # function and first line of its error
-    complete: bool  # the log was seen up to the window's end
+    complete: bool  # the log was seen up to the end that was asked for, without a gap
     note: str  # why there is no share, or what limits its worth
 
     @property
@@ -67,6 +71,9 @@ class LogReader:
         self._counted = _Counted()
         self._cursor = float(round(start.timestamp() * 1000))
         self._past_end = self._answered = False
+        self._read = [start, start]  # from when to when the log was seen
+        self._lost, self._gap = "", ""  # why the newest answer did not come; what is missing for good
+        self._pause_s = IDLE_S
 
     def read(self, deadline_s: float) -> Executions:
         """Read until the window's end is seen, or for `deadline_s` seconds.
@@ -74,32 +81,45 @@ class LogReader:
         Raises:
             ReadRefused: The key may not read the log.
         """
-        deadline, trouble = self._clock.monotonic() + deadline_s, ""
-        while not self._past_end and not trouble:
+        deadline = self._clock.monotonic() + deadline_s
+        while not self._past_end:
             left_s = deadline - self._clock.monotonic()
             if left_s <= 0:
                 break
-            trouble = self._once(left_s, deadline)
-        return self._counted.told(self._start, self._end, complete=self._past_end, trouble=trouble)
+            self._once(left_s, deadline)
+        if self._past_end:
+            self._read[1] = self._end
+        start, end = self._read
+        return self._counted.told(start, end, complete=self._past_end and not self._gap, notes=self._notes())
 
-    def _once(self, left_s: float, deadline: float) -> str:
-        """Ask once; return what is wrong with asking again, or nothing."""
+    def _notes(self) -> list[str]:
+        """Say what limits the worth of what was read."""
+        found = [self._gap]
+        if not self._answered:
+            found.append(self._lost or "the log did not answer")
+        elif not self._past_end:
+            lost = f": {self._lost}" if self._lost else ""
+            found.append(f"the log was not seen up to {to_iso(self._end)}{lost}")
+        if self._read[0] > self._start:
+            found.append(f"Convex no longer had the calls before {self._read[0]:%H:%M:%S} UTC")
+        return [note for note in found if note]
+
+    def _once(self, left_s: float, deadline: float) -> None:
+        """Ask once; an answer that is lost leaves everything as it was."""
         asked = self._clock.now()
         try:
-            reply = self._poll(f"{self._cursor:.3f}", min(LONGEST_POLL_S, left_s))
+            body = mapping_of(self._poll(f"{self._cursor:.3f}", min(LONGEST_POLL_S, left_s)))
         except ReadRefused:
             raise
         except Unreachable as exc:
-            if self._clock.monotonic() < deadline:
-                return f"the log gave no answer: {exc.reason}"
-            # Held open to the end of our time: Convex had nothing to tell. A log that never answered tells nothing.
-            self._past_end = self._answered and asked > self._end
-            return "" if self._answered else "the log did not answer"
-        self._answered = True
-        body = mapping_of(reply)
+            self._was_lost(asked, exc, deadline)
+            return
         entries = [a_mapping(raw) for raw in a_list(body.get("entries"))]
+        self._remember(entries)
+        self._answered, self._lost, self._pause_s = True, "", IDLE_S
         for entry in entries:
             self._count(entry)
+        self._read[1] = max(self._read[1], min(asked, self._end))
         moved = a_number(body.get("newCursor"))
         went_on = moved is not None and moved > self._cursor
         self._cursor = moved if moved is not None and went_on else self._cursor
@@ -107,12 +127,36 @@ class LogReader:
         self._past_end = self._past_end or (not entries and asked > self._end)
         if not went_on and not self._past_end:
             self._clock.sleep(min(IDLE_S, left_s))
-        return ""
+
+    def _was_lost(self, asked: datetime, exc: Unreachable, deadline: float) -> None:
+        """See to an answer that did not come: wait a little, unless the time is over."""
+        left_s = deadline - self._clock.monotonic()
+        if left_s <= 0:
+            # Held open to the end of our time: Convex had nothing to tell. It has not answered the question before
+            # where that was lost, so then this one's silence tells nothing.
+            self._past_end = self._answered and not self._lost and asked > self._end
+            return
+        self._lost = f"the log gave no answer: {exc.reason}"
+        self._clock.sleep(min(self._pause_s, left_s))
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+    def _remember(self, entries: list[Shape]) -> None:
+        """See whether an answer may lack what Convex has forgotten since the one before."""
+        if len(entries) < REMEMBERED:
+            return
+        first = next(filter(None, (epoch_time(entry.get("timestamp")) for entry in entries)), None)
+        if first is None or first <= self._read[1]:
+            return
+        if self._answered:
+            self._gap = f"calls from {self._read[1]:%H:%M:%S} to {first:%H:%M:%S} UTC may be missing"
+        else:
+            self._read = [min(first, self._end), min(first, self._end)]
 
     def _count(self, entry: Shape) -> None:
         at = epoch_time(entry.get("timestamp"))
-        if at is not None and at > self._end:
-            self._past_end = True
+        if at is not None:
+            self._read[1] = max(self._read[1], min(at, self._end))
+            self._past_end = self._past_end or at > self._end
         name = function_name(a_text(entry.get("identifier")) or "unknown")
         if entry.get("kind") != "Completion" or at is None or at > self._end:
             return
@@ -137,12 +181,10 @@ class _Counted:
         first = next((line.strip() for line in error.splitlines() if line.strip()), "no text")
         self.samples.setdefault(f"{name}: {first[:SAMPLE_LIMIT]}")
 
-    def told(self, start: datetime, end: datetime, *, complete: bool, trouble: str) -> Executions:
+    def told(self, start: datetime, end: datetime, *, complete: bool, notes: list[str]) -> Executions:
         functions = (FunctionErrors(name, calls, self.failed[name]) for name, calls in self.calls.items())
         calls = self.calls.total()
-        note = "" if complete else trouble or f"the log was not seen up to {to_iso(end)}"
-        if not calls:
-            note = "; ".join(filter(None, ("no function call ended in the window", note)))
+        none = [] if calls else ["no function call ended in the window"]
         return Executions(
             start=start,
             end=end,
@@ -151,5 +193,5 @@ class _Counted:
             functions=tuple(sorted(functions, key=lambda one: (-one.failed, -one.calls, one.name))),
             samples=tuple(self.samples)[:MOST_SAMPLES],
             complete=complete,
-            note=note,
+            note="; ".join([*none, *notes]),
         )

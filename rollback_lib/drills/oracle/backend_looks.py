@@ -21,7 +21,7 @@ __all__ = ["BACKEND_CHECKS"]
 
 _HASHES, _QUERY, _LOG = "/api/get_config_hashes", "/api/query", "/api/stream_function_logs"
 _WINDOW = re.compile(r"(\d\d:\d\d:\d\d)-(\d\d:\d\d:\d\d) UTC")
-_CLAIMED = re.compile(r"([\d.]+) % of (\d+) calls")
+_CLAIMED = re.compile(r"([\d.]+) % of (\d+) Convex function calls failed")
 _SLACK = 0.01  # a share is of calls that were in the log by then
 _DAY_S, _SECOND_MS = 86_400, 1_000
 _NULL = len("null")

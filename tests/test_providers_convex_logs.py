@@ -1,0 +1,121 @@
+"""Reading Convex's log of calls where answers get lost, and where Convex has forgotten the older ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from conftest import BEGAN, FakeClock
+
+from rollback_lib.errors import Unreachable
+from rollback_lib.http import Reply
+from rollback_lib.providers.convex_logs import LONGEST_POLL_S, REMEMBERED, Executions, LogReader
+
+END = BEGAN + timedelta(minutes=5)
+LATE = END + timedelta(seconds=1)
+
+
+def called(at: datetime, error: str | None = None, name: str = "users.js:list") -> dict[str, Any]:
+    """Make one line of the log."""
+    return {"kind": "Completion", "identifier": name, "timestamp": at.timestamp(), "error": error}
+
+
+class Log:
+    """A log that answers from a script, whose last answer stays; an answer takes its seconds."""
+
+    def __init__(self, *script: Any) -> None:
+        self.clock, self.script, self.cursors = FakeClock(), list(script), []
+
+    def poll(self, cursor: str, timeout_s: float) -> Reply:
+        self.cursors.append(float(cursor))
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        return step(self, timeout_s)
+
+    def read(self, deadline_s: float = 900) -> Executions:
+        return LogReader(self.poll, self.clock, BEGAN, END).read(deadline_s)
+
+
+def tells(*entries: dict[str, Any], after_s: float = 0.1) -> Callable[[Log, float], Reply]:
+    """Answer with lines after some seconds; the cursor goes on to the last of them."""
+
+    def answer(log: Log, _: float) -> Reply:
+        log.clock.advance(after_s)
+        at = max((entry["timestamp"] * 1000 for entry in entries), default=0.0)
+        return Reply(200, {}, "", {"entries": list(entries), "newCursor": at}, 0.1)
+
+    return answer
+
+
+def lost(after_s: float = 0.1) -> Callable[[Log, float], Reply]:
+    """Lose the answer after some seconds, at the latest when the caller's time is over."""
+
+    def answer(log: Log, timeout_s: float) -> Reply:
+        log.clock.advance(min(after_s, timeout_s))
+        raise Unreachable("convex: the connection broke off.", "Nothing was changed.", "Try again.")
+
+    return answer
+
+
+def nothing_told(log: Log, _: float) -> Reply:
+    """Answer with something that is no log."""
+    log.clock.advance(0.1)
+    return Reply(200, {}, "<html>", None, 0.1)
+
+
+def at(seconds: float) -> datetime:
+    """Give a moment so long after the window's beginning."""
+    return BEGAN + timedelta(seconds=seconds)
+
+
+def test_answer_that_is_lost_is_asked_for_again_from_the_same_place():
+    """Nothing of the window is missing then: what came meanwhile is told by the next answer."""
+    log = Log(
+        tells(called(at(10)), after_s=10),
+        lost(),
+        nothing_told,
+        tells(called(at(12), "Error: a"), called(LATE), after_s=300),
+    )
+    found = log.read()
+    assert (found.calls, found.failed, found.complete, found.note) == (2, 1, True, "")
+    assert (found.start, found.end) == (BEGAN, END)
+    assert len(set(log.cursors[1:])) == 1
+    assert log.clock.slept == [0.5, 1.0]
+
+
+def test_log_that_never_comes_back_is_asked_until_the_deadline_and_says_what_it_was_read_to():
+    """Ten seconds of five minutes are told as ten seconds, and as not all."""
+    log = Log(tells(called(at(10)), after_s=10), lost())
+    found = log.read()
+    assert (found.calls, found.complete) == (1, False)
+    assert (found.start, found.end) == (BEGAN, at(10))
+    assert "was not seen up to" in found.note
+    assert "the connection broke off" in found.note
+    assert log.clock.now() == at(900)
+    assert len(log.cursors) < 200  # no circle
+
+
+def test_silence_after_answers_that_were_lost_is_not_the_end_of_the_log():
+    """Where nothing comes through any more, the last question held open tells nothing, though it was asked late."""
+    log = Log(tells(called(at(10)), after_s=10), lost(LONGEST_POLL_S))
+    found = log.read()
+    assert (found.complete, found.end) == (False, at(10))
+
+
+def test_log_that_convex_no_longer_has_from_the_beginning_is_told_from_where_it_has_it():
+    """The first answer is as long as Convex's memory: the window begins with it."""
+    many = [called(at(60 + number / 100)) for number in range(REMEMBERED)]
+    found = Log(tells(*many, after_s=80), tells(called(LATE), after_s=300)).read()
+    assert (found.calls, found.complete) == (REMEMBERED, True)
+    assert (found.start, found.end) == (at(60), END)
+    assert found.note == f"Convex no longer had the calls before {at(60):%H:%M:%S} UTC"
+
+
+def test_gap_in_the_middle_of_the_log_is_said_and_is_not_complete():
+    """After lost answers the next one is as long as Convex's memory: what was between is gone for good."""
+    many = [called(at(100 + number / 100)) for number in range(REMEMBERED)]
+    found = Log(
+        tells(called(at(10)), after_s=10), lost(100), tells(*many), tells(called(LATE), after_s=300)
+    ).read()
+    assert (found.calls, found.complete) == (REMEMBERED + 1, False)
+    assert found.note == f"calls from {at(10):%H:%M:%S} to {at(100):%H:%M:%S} UTC may be missing"
