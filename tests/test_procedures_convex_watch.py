@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from backend_watched import Watched, calls
 from conftest import BEGAN
 
-from rollback_lib.errors import CheckFailed
+from rollback_lib.errors import CheckFailed, Unreachable
+from rollback_lib.journal import FILE_NAME
 from rollback_lib.model import CheckStatus
+from rollback_lib.parameters.platform import Query
+from rollback_lib.providers.convex_facts import Called
 
 
 @pytest.fixture
@@ -61,3 +65,52 @@ def test_share_is_told_with_what_it_counts_and_its_window(watched: Watched):
     end = BEGAN + timedelta(seconds=300)
     assert check.seen == f"0.00 % of 1000 Convex function calls failed, 21:57:40-{end:%H:%M:%S} UTC"
     assert check.seen in shown
+
+
+# What functions say of their failures
+
+SECRET = "sk_live_2718281828"
+DOWN = Unreachable("convex: no answer.", "Nothing was changed.", "Try again.")
+
+
+def failing_with_a_secret(watched: Watched, *, known: bool) -> None:
+    """Let each function repeat a variable's value in its error; the redactor blanks it as an answer comes in."""
+
+    def variables() -> tuple[str, ...]:
+        watched.redactor.learn([SECRET])
+        return ("MAIL_KEY",)
+
+    def told(_: object = None, __: object = None) -> str:
+        return watched.redactor.redact(f"Error: mail refused key {SECRET}")
+
+    def executions(start, end):
+        return calls(100, 40, samples=(f"mail:send: {told()}",))(start, end)
+
+    query = Query(path="users:get", args={}, fields=())
+    watched.settings = SimpleNamespace(**vars(watched.settings) | {"canary": query, "queries": (query,)})
+    watched.backend.answers |= {
+        "variables": variables if known else DOWN,
+        "executions": executions,
+        "query": lambda *_: Called("users:get", ok=False, error=told()),
+    }
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("cell", ["verify", "queries"])
+def test_kernel_that_begins_anew_shows_no_variable_that_a_function_repeats(
+    watched: Watched, cell: str, *, known: bool
+):
+    """The variables are read before a function's words come in; where they cannot be, its words are left out."""
+    failing_with_a_secret(watched, known=known)
+    rollback = watched.kernel()
+    if cell == "queries":
+        watched.done("P2.S6")
+    with pytest.raises(CheckFailed) as caught:
+        if cell == "queries":
+            rollback.test_queries()
+        else:
+            rollback.verify_functions(watched.chosen, watched.pushed)
+    kept = (rollback.folder / FILE_NAME).read_text(encoding="utf-8")
+    assert "2718281828" not in f"{caught.value}{kept}"
+    assert ("mail refused key" in str(caught.value)) is known
+    assert ("is left out, for what the variables hold is not known" in kept) is not known

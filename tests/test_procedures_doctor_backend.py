@@ -254,6 +254,15 @@ def test_packages_on_this_machine_are_seen(ward: Ward, tmp_path: Path) -> None:
     assert ward.look("command line", environ=environ).status == "wrong"
 
 
+def test_what_a_function_says_is_left_out_where_it_may_hold_a_variable(ward: Ward) -> None:
+    """The variables are read first; what they hold is not known where they cannot be."""
+    fails = Called("users:getUserByClerkId", ok=False, error="mail refused key 2718281828")
+    told = ward.told("canary", query=fails, variables=REFUSED)
+    assert "is left out, for what the variables hold is not known" in told[1]
+    assert "2718281828" not in str(told)
+    assert "mail refused key" in ward.told("canary", query=fails)[1]
+
+
 def test_no_canary_is_a_warning(ward: Ward) -> None:
     """The plan's query would stay unchecked."""
     line = (

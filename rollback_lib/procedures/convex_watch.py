@@ -4,6 +4,8 @@
 - The share of failed calls is judged in a window that begins after the push; too few calls, or a log that was not read
   to the window's end, are no data.
 - 200 is no success: a function's failure comes with it. Nobody to look up is no success either.
+- What a function says of its failure may hold what a variable of the deployment holds, and a kernel that begins anew
+  knows none of them: they are read before it, and without them it is left out.
 """
 
 from __future__ import annotations
@@ -107,21 +109,22 @@ class BackendWatch:
         end = max(since, self.session.clock.now()) + timedelta(seconds=policy.error_window_s)
         progress = Progress("Function calls after the push", self.session.clock)
         progress.stage(f"reads which calls fail, until {end:%H:%M:%S} UTC and a little longer")
+        unsaid = self._learn()
         try:
             found = self.convex.executions(since, end, policy.verify_deadline_s)
         except RollbackError as exc:
             return Check("P2.C2", title, CheckStatus.UNKNOWN, exc.reason, wanted, f"{_SOURCE}: function log")
-        return self._judged(found, threshold, wanted)
+        return self._judged(found, unsaid or next(iter(found.samples), ""), threshold, wanted)
 
-    def _judged(self, found: Executions, threshold: float, wanted: str) -> Check:
+    def _judged(self, found: Executions, sample: str, threshold: float, wanted: str) -> Check:
         """Judge what was read of the log: all of the window, or what it shows beyond doubt."""
         policy, title = self.session.resolved.policy, self.session.plan.criterion("P2.C2").text
         window = f"{found.start:%H:%M:%S}-{found.end:%H:%M:%S} UTC"
         source = f"{_SOURCE}: function log, {window}"
         seen = f"{percent(found.share)} of {found.calls} Convex function calls failed, {window}"
         seen += f" ({found.note})" if found.note else ""
-        if found.samples and found.failed:
-            seen += f"; {found.samples[0]}"
+        if sample and found.failed:
+            seen += f"; {sample}"
         enough = found.share is not None and found.calls >= policy.min_requests
         if enough and found.share is not None and found.share >= threshold:
             return Check("P2.C2", title, CheckStatus.FAILED, seen, wanted, source)
@@ -162,11 +165,20 @@ class BackendWatch:
     def _query(self, query: Query, check_id: str, title: str) -> Check:
         wanted = f"an answer with {', '.join(query.fields)}" if query.fields else "an answer that is not null"
         source = f"{_SOURCE}: {query.path}"
+        unsaid = self._learn()
         try:
             called = self.convex.query(query.path, query.args)
         except RollbackError as exc:
             return Check(check_id, title, CheckStatus.UNKNOWN, exc.reason, wanted, source)
-        trouble = called.trouble(query.fields)
+        trouble = f"it failed; {unsaid}" if unsaid and not called.ok else called.trouble(query.fields)
         if trouble:
             return Check(check_id, title, CheckStatus.FAILED, trouble, wanted, source)
         return Check(check_id, title, CheckStatus.PASSED, wanted, wanted, source)
+
+    def _learn(self) -> str:
+        """Have it learnt what must not be shown; where that cannot be, say that functions' own words are left out."""
+        try:
+            self.convex.variables()
+        except RollbackError as exc:
+            return f"what it said is left out, for what the variables hold is not known: {exc.reason}"
+        return ""
