@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from backend_watched import Watched, calls
+from backend_watched import PUSHED_AT, Watched, calls
 from conftest import BEGAN
 
 from rollback_lib.errors import CheckFailed, Unreachable
 from rollback_lib.journal import FILE_NAME
 from rollback_lib.model import CheckStatus
 from rollback_lib.parameters.platform import Query
+from rollback_lib.procedures.shown import Listing
 from rollback_lib.providers.convex_facts import Called
 
 
@@ -103,14 +107,34 @@ def test_kernel_that_begins_anew_shows_no_variable_that_a_function_repeats(
     """The variables are read before a function's words come in; where they cannot be, its words are left out."""
     failing_with_a_secret(watched, known=known)
     rollback = watched.kernel()
+    ask: Callable[[], Listing] = partial(rollback.verify_functions, watched.chosen, watched.pushed)
     if cell == "queries":
         watched.done("P2.S6")
+        ask = rollback.test_queries
     with pytest.raises(CheckFailed) as caught:
-        if cell == "queries":
-            rollback.test_queries()
-        else:
-            rollback.verify_functions(watched.chosen, watched.pushed)
+        ask()
     kept = (rollback.folder / FILE_NAME).read_text(encoding="utf-8")
     assert "2718281828" not in f"{caught.value}{kept}"
     assert ("mail refused key" in str(caught.value)) is known
     assert ("is left out, for what the variables hold is not known" in kept) is not known
+
+
+# What is seen at once, and what is waited for
+
+
+def test_what_is_seen_at_once_is_written_down_before_the_wait_begins(watched: Watched):
+    """The time beside functions and schema is the time at which they were read, not five minutes later."""
+    verify(watched)
+    began = {name: watched.journal.last("check", name) for name in ("P2.S6.1", "P2.C4", "P2.C2")}
+    at = {name: datetime.fromisoformat(line.at) for name, line in began.items() if line is not None}
+    assert at == {"P2.S6.1": BEGAN, "P2.C4": BEGAN, "P2.C2": BEGAN + timedelta(seconds=300)}
+
+
+def test_what_fails_at_once_stops_the_cell_at_once(watched: Watched):
+    """Nobody waits five minutes to hear that a function is missing."""
+    watched.backend.answers["functions"] = ()
+    with pytest.raises(CheckFailed, match="missing users:list"):
+        verify(watched)
+    assert "executions" not in watched.backend.asked
+    assert watched.clock.now() == BEGAN
+    assert [check.status.value for check in watched.checks("P2.C4")] == ["passed"]

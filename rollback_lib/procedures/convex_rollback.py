@@ -26,7 +26,7 @@ from rollback_lib.procedures.convex_rehearse import Rehearsing
 from rollback_lib.procedures.convex_search import BackendSearch
 from rollback_lib.procedures.convex_shown import Chosen, Pushed, Rehearsal
 from rollback_lib.procedures.convex_watch import BackendWatch
-from rollback_lib.procedures.shown import WARNS, Listing, Notice, checks_listing
+from rollback_lib.procedures.shown import WARNS, Listing, Notice, checks_listing, show
 
 __all__ = ["ConvexParameters", "ConvexRollback"]
 
@@ -247,18 +247,20 @@ class ConvexRollback(Procedure):
     def verify_functions(self, chosen: Chosen, pushed: Pushed) -> Listing:
         """Look whether the functions are the commit's, run without errors, and the schema fits; changes nothing.
 
+        What is seen at once is shown, and stops the cell where it is bad, before the calls are waited for.
+
         Raises:
             CheckFailed: A required check failed.
 
         Plan: Procedure 2, step 6.
         """
         rehearsal = self._push.rehearsed(chosen.sha)
-        checks = [
-            self._watch.functions(rehearsal),
-            self._watch.schema(rehearsal),
-            self._watch.executions(self._live_since(pushed)),
-        ]
-        return self._noted("Functions after the rollback", checks)
+        title = "Functions after the rollback"
+        at_once = [self._watch.functions(rehearsal), self._watch.schema(rehearsal)]
+        show(self._noted(title, at_once))
+        calls = [self._watch.executions(self._live_since(pushed))]
+        self._noted(title, calls)
+        return checks_listing(title, [*at_once, *calls])
 
     @step("P2.S7")
     def test_queries(self) -> Listing:
