@@ -138,3 +138,37 @@ def test_what_fails_at_once_stops_the_cell_at_once(watched: Watched):
     assert "executions" not in watched.backend.asked
     assert watched.clock.now() == BEGAN
     assert [check.status.value for check in watched.checks("P2.C4")] == ["passed"]
+
+
+def test_cell_that_is_run_again_judges_what_comes_from_then_on(watched: Watched):
+    """Somebody has repaired what failed: the calls from before that are on record, and are not held against it."""
+    asked = []
+
+    def read(start, end):
+        asked.append((start, end))
+        return calls(100, 60 if len(asked) == 1 else 0)(start, end)
+
+    watched.backend.answers["executions"] = read
+    with pytest.raises(CheckFailed):
+        verify(watched)
+    watched.clock.advance(120)
+    again = watched.clock.now()
+    watched.rollback = watched.kernel()  # also in a new kernel
+    verify(watched)
+    assert asked == [
+        (PUSHED_AT, BEGAN + timedelta(seconds=300)),
+        (again, again + timedelta(seconds=300)),
+    ]
+    assert [check.status.value for check in watched.checks("P2.C2")] == ["failed", "passed"]
+
+
+def test_window_of_a_cell_that_is_run_again_never_begins_before_the_push(watched: Watched):
+    """Convex's clock goes before ours: the newest push is what the window begins with."""
+    watched.backend.answers["executions"] = calls(100, 60)
+    with pytest.raises(CheckFailed):
+        verify(watched)
+    ahead = watched.clock.now() + timedelta(seconds=4)
+    watched.backend.answers["last_push"] = replace(watched.backend.answers["last_push"], at=ahead)
+    watched.backend.answers["executions"] = calls(100)
+    verify(watched)
+    assert f"{ahead:%H:%M:%S}-" in watched.checks("P2.C2")[-1].source

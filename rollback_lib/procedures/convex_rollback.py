@@ -247,7 +247,8 @@ class ConvexRollback(Procedure):
     def verify_functions(self, chosen: Chosen, pushed: Pushed) -> Listing:
         """Look whether the functions are the commit's, run without errors, and the schema fits; changes nothing.
 
-        What is seen at once is shown, and stops the cell where it is bad, before the calls are waited for.
+        What is seen at once is shown, and stops the cell where it is bad, before the calls are waited for. Run again,
+        it judges the calls from then on.
 
         Raises:
             CheckFailed: A required check failed.
@@ -258,7 +259,7 @@ class ConvexRollback(Procedure):
         title = "Functions after the rollback"
         at_once = [self._watch.functions(rehearsal), self._watch.schema(rehearsal)]
         show(self._noted(title, at_once))
-        calls = [self._watch.executions(self._live_since(pushed))]
+        calls = [self._watch.executions(self._judged_from(pushed))]
         self._noted(title, calls)
         return checks_listing(title, [*at_once, *calls])
 
@@ -306,10 +307,15 @@ class ConvexRollback(Procedure):
                 return f"Resume the deployment in Convex's dashboard (Settings), which is {state.name}; then run this cell again."
         return "Run this cell again to look once more. If it stays so, this commit is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older commit, or triage again."
 
-    def _live_since(self, pushed: Pushed) -> datetime:
-        """Return when the commit was seen to be live, or when it was sent: calls before that say nothing of it."""
+    def _judged_from(self, pushed: Pushed) -> datetime:
+        """Return from when on calls are judged: since the push, and where they were judged before, from now on.
+
+        What was repaired after the cell had failed is not held against it for ever.
+        """
         last = self._search.convex.last_push()
-        return max(pushed.sent_at, last.at) if last is not None else pushed.sent_at
+        live_since = max(pushed.sent_at, last.at) if last is not None else pushed.sent_at
+        judged_before = self.journal.last("check", "P2.C2") is not None
+        return max(live_since, self.now()) if judged_before else live_since
 
     # -- the parts, made once a kernel
 
