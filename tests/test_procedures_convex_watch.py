@@ -18,7 +18,7 @@ from rollback_lib.journal import FILE_NAME
 from rollback_lib.model import CheckStatus
 from rollback_lib.parameters.platform import Query
 from rollback_lib.procedures.shown import Listing
-from rollback_lib.providers.convex_facts import Called
+from rollback_lib.providers.convex_facts import AuditEvent, Called, Live
 
 
 @pytest.fixture
@@ -172,3 +172,51 @@ def test_window_of_a_cell_that_is_run_again_never_begins_before_the_push(watched
     watched.backend.answers["executions"] = calls(100)
     verify(watched)
     assert f"{ahead:%H:%M:%S}-" in watched.checks("P2.C2")[-1].source
+
+
+# Whether the commit is live
+
+
+def live_then(watched: Watched, after: object) -> None:
+    """Let the commit's code be seen once; from then on it is as told."""
+    first = watched.backend.answers["live"]
+
+    def told() -> object:
+        watched.backend.answers["live"] = after
+        return first
+
+    watched.backend.answers["live"] = told
+
+
+def test_code_that_was_seen_to_be_live_is_not_asked_for_a_second_time(tmp_path: Path):
+    """A read that fails right after says nothing of somebody else's push, and does not undo what was seen."""
+    watched = Watched(tmp_path)
+    live_then(watched, DOWN)
+    watched.rollback.wait(watched.chosen, watched.pushed)
+    assert [check.status.value for check in watched.checks("P2.C1")] == ["passed"]
+
+
+def test_other_code_that_is_seen_is_told_as_that(tmp_path: Path):
+    """Somebody pushed: what was seen in the wait is what the check and the error say."""
+    watched = Watched(tmp_path)
+    watched.backend.answers |= {"live": Live((), "1.48.0"), "last_push": pushed_by_a_colleague(watched)}
+    with pytest.raises(CheckFailed, match="does not run the code of aaaaaaaaaaaa: somebody else pushed"):
+        watched.rollback.wait(watched.chosen, watched.pushed)
+    assert [check.status.value for check in watched.checks("P2.C1")] == ["failed"]
+
+
+def test_code_that_cannot_be_read_at_the_end_is_not_told_as_gone(watched: Watched):
+    """The state says that it could not be read, never that it was not there."""
+    watched.backend.answers["live"] = DOWN
+    watched.rollback.at_close()
+    state, _ = watched.rollback.state_and_undo()
+    assert "whether it is live now could not be read: convex: no answer" in state
+    watched.backend.answers |= {"live": Live((), "1.48.0"), "last_push": pushed_by_a_colleague(watched)}
+    watched.rollback.at_close()
+    state, _ = watched.rollback.state_and_undo()
+    assert "not seen there: somebody else pushed" in state
+
+
+def pushed_by_a_colleague(watched: Watched) -> AuditEvent:
+    """Give a push after ours."""
+    return replace(watched.backend.answers["last_push"], message="hotfix", at=BEGAN)

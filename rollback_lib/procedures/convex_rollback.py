@@ -232,9 +232,9 @@ class ConvexRollback(Procedure):
 
         Plan: Procedure 2, step 5.
         """
-        self._watch.until_live(chosen, pushed)
+        found = self._watch.until_live(chosen, pushed)
         title = self.session.plan.criterion("P2.C1").text
-        check = self.session.note_check(self._watch.live(chosen, "P2.C1", title))
+        check = self.session.note_check(self._watch.told_live(found, chosen, "P2.C1", title))
         if check.status is not CheckStatus.PASSED:
             raise CheckFailed(
                 f"The backend does not run the code of {chosen.revision.commit.short}: {check.seen}.",
@@ -422,8 +422,10 @@ class ConvexRollback(Procedure):
         if last is not None and last.status is CheckStatus.PASSED:
             return f"The backend runs the code of {self._target[:12]}.", undo
         asked = f"This run pushed {self._target[:12]} to the backend"
-        told = f"not seen there: {last.seen}" if last is not None else "whether it is live was not seen"
-        return f"{asked}; {told}.", undo
+        if last is None:
+            return f"{asked}; whether it is live was not seen.", undo
+        unread = "whether it is live now could not be read" if last.status is CheckStatus.UNKNOWN else ""
+        return f"{asked}; {unread or 'not seen there'}: {last.seen}.", undo
 
     @property
     def _target(self) -> str:

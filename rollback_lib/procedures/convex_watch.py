@@ -73,13 +73,18 @@ class BackendWatch:
 
     def live(self, chosen: Chosen, check_id: str, title: str) -> Check:
         """Check that the commit's code is what runs."""
-        wanted = f"the code of {chosen.revision.commit.short}"
         try:
             found = self.push.observe(chosen, chosen.issue_at)
         except RollbackError as exc:
+            wanted = _code_of(chosen)
             return Check(check_id, title, CheckStatus.UNKNOWN, exc.reason, wanted, _SOURCE)
+        return self.told_live(found, chosen, check_id, title)
+
+    def told_live(self, found: Observation, chosen: Chosen, check_id: str, title: str) -> Check:
+        """Make the check of what was observed."""
         status = CheckStatus.PASSED if found.seen is Seen.HAPPENED else CheckStatus.FAILED
-        return Check(check_id, title, status, found.detail, wanted, f"{_SOURCE}: live modules, last push")
+        source = f"{_SOURCE}: live modules, last push"
+        return Check(check_id, title, status, found.detail, _code_of(chosen), source)
 
     def functions(self, rehearsal: Rehearsal) -> Check:
         """Check that the functions that are there are those of the commit."""
@@ -182,3 +187,7 @@ class BackendWatch:
         except RollbackError as exc:
             return f"what it said is left out, for what the variables hold is not known: {exc.reason}"
         return ""
+
+
+def _code_of(chosen: Chosen) -> str:
+    return f"the code of {chosen.revision.commit.short}"
