@@ -103,6 +103,15 @@ def functions_that_fail(doctor: Doctor) -> None:
     doctor.patch.setattr(log, "_entries", failing)
 
 
+def function_that_always_fails(doctor: Doctor) -> None:
+    """One function fails each time with the pushed code, which is little among all calls."""
+    log, since_ms = backend(doctor).logs, backend(doctor).was_live[-1][0]
+    after = [call for _, call in log._entries if call.caller == "SyncWorker" and call.began_ms > since_ms]
+    template = after[len(after) // 2]
+    failing = replace(template, identifier="orders.js:count", error="TypeError")
+    doctor.patch.setattr(log, "_entries", [*log._entries, *[(failing.began_ms, failing)] * 3])
+
+
 def canary_never_asked(doctor: Doctor) -> None:
     """The plan's query passed without having been made."""
     doctor.forget(lambda entry: (entry.body or {}).get("path") != "users:getUserByClerkId")
@@ -125,7 +134,9 @@ def share_without_the_log(doctor: Doctor) -> None:
 
 def more_calls_than_there_were(doctor: Doctor) -> None:
     """The share is said to be of many calls."""
-    doctor.edit("check", lambda data: data.update(seen="0.00 % of 98765 Convex function calls failed"), "P2.C2")
+    doctor.edit(
+        "check", lambda data: data.update(seen="0.00 % of 98765 Convex function calls failed"), "P2.C2"
+    )
 
 
 def window_from_before_the_push(doctor: Doctor) -> None:
@@ -175,6 +186,7 @@ LIES: dict[Callable[[Doctor], None], set[int]] = {
     refused_push_told_as_done: {3, 4},
     other_code_is_live: {3, 4},
     functions_that_fail: {3, 4},
+    function_that_always_fails: {3},
     canary_never_asked: {3},
     canary_found_nobody: {3},
     share_without_the_log: {3},

@@ -19,6 +19,7 @@ from rollback_lib.model import CheckStatus
 from rollback_lib.parameters.platform import Query
 from rollback_lib.procedures.shown import Listing
 from rollback_lib.providers.convex_facts import AuditEvent, Called, Live
+from rollback_lib.providers.convex_logs import FunctionErrors
 
 
 @pytest.fixture
@@ -69,6 +70,52 @@ def test_share_is_told_with_what_it_counts_and_its_window(watched: Watched):
     end = BEGAN + timedelta(seconds=300)
     assert check.seen == f"0.00 % of 1000 Convex function calls failed, 21:57:40-{end:%H:%M:%S} UTC"
     assert check.seen in shown
+
+
+BROKEN, MISHAP = FunctionErrors("mail:send", 4, 4), FunctionErrors("users:list", 900, 5)
+
+
+def test_function_that_fails_each_time_is_not_passed_however_few_its_calls(watched: Watched):
+    """Under one per cent of all calls, and yet nobody gets a mail: it is named, with how many of its calls."""
+    watched.backend.answers["executions"] = calls(983, 9, MISHAP, BROKEN)
+    with pytest.raises(CheckFailed, match=r"mail:send 4 of 4, users:list 5 of 900"):
+        verify(watched)
+    (check,) = watched.checks("P2.C2")
+    assert "0.92 % of 983 Convex function calls failed" in check.seen
+    assert "no function that fails each time" in check.wanted
+
+
+@pytest.mark.parametrize(
+    ("function", "min_requests", "status"),
+    [
+        (FunctionErrors("mail:send", 2, 2), 50, "passed"),
+        (FunctionErrors("mail:send", 3, 3), 50, "failed"),
+        (FunctionErrors("mail:send", 4, 3), 50, "passed"),
+        (FunctionErrors("mail:send", 2, 2), 2, "failed"),
+        (FunctionErrors("mail:send", 1, 0), 0, "passed"),
+    ],
+)
+def test_few_calls_are_believed_by_how_few_policy_takes(
+    tmp_path: Path, function: FunctionErrors, min_requests: int, status: str
+):
+    """Three calls that all fail, or as few as policy would judge all functions by."""
+    watched = Watched(tmp_path, policy={"min_requests": min_requests})
+    watched.backend.answers["executions"] = calls(983, function.failed, function)
+    check = watched.rollback._watch.executions(PUSHED_AT)
+    assert check.status.value == status
+
+
+def test_failing_functions_are_shown_in_the_cell(watched: Watched, monkeypatch):
+    """All of them, with how many of their calls; the check's line has the worst three, and no more."""
+    shown: list[object] = []
+    monkeypatch.setattr("rollback_lib.procedures.convex_watch.show", shown.append)
+    some = [FunctionErrors(f"f{number}:g", 100, 1) for number in range(5)]
+    watched.backend.answers["executions"] = calls(983, 5, *some)
+    verify(watched)
+    (table,) = map(repr, shown)
+    assert [f"f{number}:g" in table for number in range(5)] == [True] * 5
+    (check,) = watched.checks("P2.C2")
+    assert check.seen.endswith(": f0:g 1 of 100, f1:g 1 of 100, f2:g 1 of 100 and 2 more")
 
 
 # What functions say of their failures

@@ -1,13 +1,15 @@
 """Whether a check of the backend that passed had reason to: what the world was asked, and what was so then.
 
 - What is live, which functions there are and which schema is enforced all follow from the code that is live.
-- The share of failed calls counts in the window that the check names, which lies behind the push.
+- The share of failed calls counts in the window that the check names, which lies behind the push; and so does each
+  function that failed whenever it was called.
 - A query counts by the call that the world's own log has of it: it came to an end, and with more than nothing.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from rollback_lib.drills.oracle.backend import failed_share
 from rollback_lib.drills.oracle.case import Bench
 from rollback_lib.drills.oracle.lines import Line
+from rollback_lib.simulator.convex.logs import Completion
 from rollback_lib.simulator.ledger import Entry
 
 __all__ = ["BACKEND_CHECKS"]
@@ -23,6 +26,8 @@ _HASHES, _QUERY, _LOG = "/api/get_config_hashes", "/api/query", "/api/stream_fun
 _WINDOW = re.compile(r"(\d\d:\d\d:\d\d)-(\d\d:\d\d:\d\d) UTC")
 _CLAIMED = re.compile(r"([\d.]+) % of (\d+) Convex function calls failed")
 _SLACK = 0.01  # a share is of calls that were in the log by then
+_ENOUGH = 3  # calls of one function
+_NOT_THE_APP = ("_system/", "testQuery")
 _DAY_S, _SECOND_MS = 86_400, 1_000
 _NULL = len("null")
 _Asks = Callable[[Entry], bool]
@@ -74,6 +79,23 @@ def _executions(bench: Bench, line: Line, began_ms: int) -> Iterator[str]:
     share = failed_share(calls)
     if share is None or share > float(claimed[1]) / 100 + _SLACK or int(claimed[2]) > len(calls):
         yield f"it says {line.data.get('seen')}; by the world's log {share} of {len(calls)} calls failed then"
+    surely = [call for call in calls if _inside(call, behind_ms + _SECOND_MS, until_ms)]
+    broken = _always_failing(surely)
+    if broken:
+        yield f"by the world's log each call failed of {', '.join(broken)}"
+
+
+def _inside(call: Completion, since_ms: float, until_ms: float) -> bool:
+    """Tell whether a call of the app's own lay in a window, whichever way its ends were rounded."""
+    ended_ms = call.began_ms + call.took_s * _SECOND_MS
+    return since_ms <= call.began_ms and ended_ms <= until_ms and not call.identifier.startswith(_NOT_THE_APP)
+
+
+def _always_failing(calls: list[Completion]) -> list[str]:
+    """Name the functions that were called often enough to tell, and failed each time."""
+    made = Counter(call.identifier for call in calls)
+    failed = Counter(call.identifier for call in calls if call.error is not None)
+    return sorted(name for name, count in failed.items() if count == made[name] >= _ENOUGH)
 
 
 def _query(bench: Bench, line: Line, began_ms: int) -> Iterator[str]:
