@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from conftest import BEGAN, FakeClock
+from pydantic import TypeAdapter
 from repository import ROOT
 
 from rollback_lib.journal import Journal
@@ -21,6 +22,7 @@ from rollback_lib.plan import load_plan
 from rollback_lib.procedures import ConvexRollback
 from rollback_lib.procedures.base import _adapter
 from rollback_lib.procedures.convex_push import push_message
+from rollback_lib.procedures.convex_rehearse import Rehearsing
 from rollback_lib.procedures.convex_shown import Chosen, Difference, Pushed, Rehearsal
 from rollback_lib.procedures.revisions import Push, Revision
 from rollback_lib.procedures.session import Session
@@ -109,6 +111,11 @@ class Watched:
         )
         self.journal.append("run.opened")
         self.chosen = _chosen()
+        self.app = SimpleNamespace(
+            folder=self.folder / "app", mentioned=lambda _: self.chosen.suspect.commit, named=lambda *_: ()
+        )
+        dumped = TypeAdapter(Rehearsal).dump_python(_rehearsal(**self.rehearsal), mode="json")
+        self.journal.append("rehearsed", step="P2.S3", data={"sha": GOOD, "rehearsal": dumped})
         self.pushed = Pushed(BAD, GOOD, PUSHED_AT, "running", "accepted")
         for number in range(1, 5):
             result = _adapter(ConvexRollback.identify_stable_deployment).dump_python(self.chosen, mode="json")
@@ -120,20 +127,17 @@ class Watched:
 
     def kernel(self) -> ConvexRollback:
         """Give the procedure as a kernel that has just begun has it."""
-        rollback = ConvexRollback(self._session())
-        search = SimpleNamespace(convex=self.backend, settings=self.settings)
-        rollback.__dict__["_search"] = search
-        rollback.__dict__["_rehearsing"] = SimpleNamespace(
-            search=search,
-            cli=SimpleNamespace(left=lambda: None),
-            last=lambda _: _rehearsal(**self.rehearsal),
-            frontend=lambda _: self.frontend,
-            clear=lambda: None,
+        session = self._session()
+        rollback = ConvexRollback(session)
+        search = cast(
+            "Any", SimpleNamespace(convex=self.backend, settings=self.settings, repository=self.app)
         )
+        rehearsing = Rehearsing(session, search)
+        rehearsing.__dict__["cli"] = SimpleNamespace(left=lambda: None)
+        rollback.__dict__ |= {"_search": search, "_rehearsing": rehearsing}
         return rollback
 
     settings = SimpleNamespace(deployment="happy-otter-123", branch="main", canary=None, queries=())
-    frontend: tuple[str, ...] = ()
 
     def done(self, *steps: str) -> None:
         """Take steps for done."""

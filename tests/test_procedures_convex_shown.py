@@ -60,6 +60,7 @@ def rehearsal(**more: Any) -> Rehearsal:
         "warnings": (),
         "output": "attachments/convex-dry-run.txt",
         "reads": ("MAIL_FROM",),
+        "unlisted": (),
     }
     return Rehearsal(**(facts | more))
 
@@ -171,8 +172,20 @@ def test_a_dry_run_tells_each_kind_of_difference_on_its_own_row() -> None:
         ({"reads": None}, "not looked at"),
         ({"schema": Schema((), validated=False)}, "its schema is not enforced"),
         ({"schema": None}, "it has no schema, as far as Convex said"),
+        ({"unlisted": ("checkIns", "visits")}, "the 1 table(s) that it lists; not checked: checkIns, visits"),
+        ({"unlisted": None}, "whether there are other tables was not read"),
     ],
-    ids=["not read", "no difference", "variable unset", "reads none", "old run", "not enforced", "no schema"],
+    ids=[
+        "not read",
+        "no difference",
+        "variable unset",
+        "reads none",
+        "old run",
+        "not enforced",
+        "no schema",
+        "table not listed",
+        "tables not read",
+    ],
 )
 def test_a_dry_run_claims_no_more_than_was_found(more: dict[str, Any], told: str) -> None:
     """What could not be compared, or is not enforced, is never shown as in order."""
@@ -201,9 +214,11 @@ def test_a_dry_run_of_before_still_loads() -> None:
     """A run that was begun before the variables were kept goes on."""
     adapter = TypeAdapter(Rehearsal)
     kept = adapter.dump_python(rehearsal(), mode="json")
-    for name in ("reads", "unset"):
+    for name in ("reads", "unset", "unlisted"):
         del kept[name]
-    assert adapter.validate_python(kept).variables() == "not looked at"
+    before = adapter.validate_python(kept)
+    assert before.variables() == "not looked at"
+    assert "whether there are other tables was not read" in before.fit.words
 
 
 @pytest.mark.parametrize(

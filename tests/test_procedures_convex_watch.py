@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from backend_watched import PUSHED_AT, Watched, calls
@@ -18,7 +19,7 @@ from rollback_lib.journal import FILE_NAME
 from rollback_lib.model import CheckStatus
 from rollback_lib.parameters.platform import Query
 from rollback_lib.procedures.shown import Listing
-from rollback_lib.providers.convex_facts import AuditEvent, Called, Live
+from rollback_lib.providers.convex_facts import AuditEvent, Called, Live, Schema, Table
 from rollback_lib.providers.convex_logs import FunctionErrors
 
 
@@ -121,6 +122,7 @@ def test_failing_functions_are_shown_in_the_cell(watched: Watched, monkeypatch):
 # What functions say of their failures
 
 SECRET = "sk_live_2718281828"
+TWO = Schema((("memberships", "d2"), ("users", "d1")), validated=True)
 DOWN = Unreachable("convex: no answer.", "Nothing was changed.", "Try again.")
 
 
@@ -267,3 +269,81 @@ def test_code_that_cannot_be_read_at_the_end_is_not_told_as_gone(watched: Watche
 def pushed_by_a_colleague(watched: Watched) -> AuditEvent:
     """Give a push after ours."""
     return replace(watched.backend.answers["last_push"], message="hotfix", at=BEGAN)
+
+
+# The schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "tables", "status", "told"),
+    [
+        (TWO, ("memberships", "users"), "passed", "every document of the 2 table(s) that it lists"),
+        (
+            TWO,
+            ("checkIns", "memberships", "users"),
+            "passed",
+            "2 table(s) that it lists; not checked: checkIns",
+        ),
+        (TWO, DOWN, "passed", "whether there are other tables was not read"),
+        (
+            Schema(TWO.tables, validated=False),
+            ("users",),
+            "unknown",
+            "not enforced (schemaValidation: false)",
+        ),
+        (Schema((), validated=True), ("users",), "unknown", "lists no table: no document was checked"),
+        (None, ("users",), "unknown", "it has no schema, as far as Convex said: no document was checked"),
+    ],
+    ids=["all listed", "table not listed", "tables not read", "not enforced", "empty", "none"],
+)
+def test_schema_claims_no_document_that_was_not_held_against_it(
+    tmp_path: Path, schema: Schema | None, tables: Any, status: str, told: str
+):
+    """Convex looks at the tables that the schema lists, where it is enforced; where it looked at none, none is passed."""
+    watched = Watched(tmp_path, rehearsal={"schema": schema})
+    watched.done("P2.S5")
+    if isinstance(tables, tuple):
+        tables = tuple(Table(name, 3) for name in tables)
+    watched.backend.answers |= {"schema": schema, "tables": tables}
+    verify(watched)
+    (check,) = watched.checks("P2.C4")
+    assert check.status.value == status
+    assert told in check.seen
+    assert ("fits every document" in check.seen) is (status == "passed")
+
+
+def test_table_without_documents_needs_no_schema(watched: Watched):
+    """There is nothing in it that could not fit."""
+    watched.backend.answers["tables"] = (Table("memberships", 3), Table("old", 0), Table("users", 3))
+    verify(watched)
+    assert "not checked" not in watched.checks("P2.C4")[0].seen
+
+
+def test_other_schema_fails(watched: Watched):
+    """Somebody else's schema is enforced."""
+    watched.backend.answers["schema"] = Schema((("users", "other"),), validated=True)
+    with pytest.raises(CheckFailed, match="another schema is enforced"):
+        verify(watched)
+
+
+@pytest.mark.parametrize(
+    ("rehearsal", "told"),
+    [
+        ({"unlisted": ()}, "the dry run did; its schema fits every document of the 2 table(s) that it lists"),
+        (
+            {"unlisted": ("checkIns",)},
+            "the dry run did; its schema fits every document of the 2 table(s) that it lists; not checked: checkIns",
+        ),
+        ({"schema": None}, "NOT done by the dry run; it has no schema"),
+        ({"functions": None}, "NOT done by the dry run; what its schema is was not said"),
+    ],
+    ids=["whole", "in part", "none", "not said"],
+)
+def test_gate_repeats_the_plans_warning_with_what_the_dry_run_looked_at(
+    tmp_path: Path, rehearsal: dict[str, Any], told: str
+):
+    """It says that data compatibility is ensured only as far as documents were looked at."""
+    watched = Watched(tmp_path, rehearsal=rehearsal)
+    first, *_ = watched.rollback._gate_facts(watched.chosen)
+    assert first.startswith("⚠️ WARNING: This rolls back database schema changes")
+    assert told in first

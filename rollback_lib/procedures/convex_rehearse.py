@@ -1,7 +1,8 @@
 """Procedure 2, between step 3 and the gate: the commit in a folder of its own, and a dry run against the live data.
 
 - What is pushed later is what was rehearsed: same folder, same packages, same command line, by digest of each module.
-- A dry run is a real question: Convex holds the commit's schema against every stored document. Nothing goes live.
+- A dry run is a real question: Convex holds the commit's schema against every stored document of the tables that it
+  lists, where it is enforced. Nothing goes live.
 - A refusal says which document stands in the way, and which ways are left. Nothing was changed then.
 """
 
@@ -26,6 +27,7 @@ from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Progress
 from rollback_lib.providers.checkout import Checkout
 from rollback_lib.providers.convex_cli import CliRun, ConvexCli, Telling
+from rollback_lib.providers.convex_facts import Schema
 from rollback_lib.providers.convex_key import KEY_NAME, Credential
 from rollback_lib.providers.convex_push import Analysis, too_old, unknown_option
 
@@ -113,6 +115,7 @@ class Rehearsing:
             output=_DRY_RUN,
             reads=reads,
             unset=unset,
+            unlisted=self.unlisted(analysis.schema if analysis else None),
         )
         for text in found.warnings:  # shown with what is returned
             self.session.journal.append("warning", data={"text": text})
@@ -120,6 +123,19 @@ class Rehearsing:
         data = {"sha": chosen.sha, "rehearsal": dumped, "told": lines}
         self.session.journal.append("rehearsed", step="P2.S3", data=data)
         return found
+
+    def unlisted(self, schema: Schema | None) -> tuple[str, ...] | None:
+        """Name the tables with documents that a schema does not list: Convex holds none of those against it.
+
+        Returns:
+            None where they cannot be read.
+        """
+        listed = {name for name, _ in schema.tables} if schema is not None else set()
+        try:
+            tables = self.search.convex.tables()
+        except RollbackError:
+            return None
+        return tuple(table.name for table in tables if table.documents and table.name not in listed)
 
     @property
     def longest_s(self) -> float:

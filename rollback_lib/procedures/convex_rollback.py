@@ -2,7 +2,8 @@
 
 - The plan's "Rollback to this deployment" does not exist in Convex: an earlier commit is pushed again, by the official
   command line, from a folder of its own, with its own lockfile.
-- A dry run comes first: Convex holds the commit's schema against the live data, and nothing is changed by it.
+- A dry run comes first: Convex holds the commit's schema against the live data, and nothing is changed by it. What the
+  schema does not list, or does not enforce, it does not look at, and that is said.
 - Code only: data, environment variables and the frontend stay as they are, and the gate says so.
 - Accepted is not done: what is live is told by the digests of the modules, then functions and queries are looked at.
 """
@@ -191,11 +192,21 @@ class ConvexRollback(Procedure):
         earlier = self.carrier.settle(self._push.effect(chosen))
         if earlier is not None:
             return Notice(f"Gate P2.G1 was passed earlier in this run: {earlier.detail}.")
-        phones = f"phones of the approvers: rollback status --phones -e {self.session.parameters.environment}"
-        warning = ". ".join(self.session.plan.procedure(self.number).warnings)
+        return self.keeper.put(self._push.ask(chosen), self._gate_facts(chosen))
+
+    def _gate_facts(self, chosen: Chosen) -> tuple[str, ...]:
+        """Say what a person has to know beside what is asked; what is not in order stands out."""
+        warning = ". ".join(
+            self.session.plan.procedure(self.number).warnings
+        )  # it begins with a ⚠ of its own
+        fit = self._push.rehearsed(chosen.sha).fit
+        done = "the dry run did" if fit.checked else "NOT done by the dry run"
         builds = f"builds of {self._search.settings.branch}: {self._freezing()}"
-        told = (f"{warning}: the dry run did", builds if self._frozen else f"{WARNS} {builds}", phones)
-        return self.keeper.put(self._push.ask(chosen), told)
+        return (
+            f"{warning}: {done}; {fit.words}",
+            builds if self._frozen else f"{WARNS} {builds}",
+            f"phones of the approvers: rollback status --phones -e {self.session.parameters.environment}",
+        )
 
     @step("P2.S4")
     def roll_back(self, chosen: Chosen) -> Pushed:

@@ -12,7 +12,17 @@ from rollback_lib.procedures.shown import WARNS, Listing, Notice, some
 from rollback_lib.providers.convex_facts import Cron, Function, Module, Schema
 from rollback_lib.providers.repository import Change
 
-__all__ = ["Chosen", "Difference", "Pushed", "Pushes", "Rehearsal", "difference", "push_text"]
+__all__ = [
+    "Chosen",
+    "Difference",
+    "Fit",
+    "Pushed",
+    "Pushes",
+    "Rehearsal",
+    "difference",
+    "fit_of",
+    "push_text",
+]
 
 PUSH_ROW = ("now", "pushed (UTC)", "commit", "author", "message", "known by")
 COMMIT_ROW = ("", "commit", "live from (UTC)", "author", "message")
@@ -128,6 +138,33 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """Which documents were held against a schema."""
+
+    checked: bool  # any at all
+    words: str
+
+
+def fit_of(schema: Schema | None, unlisted: tuple[str, ...] | None) -> Fit:
+    """Say which documents Convex holds against a schema: those of the tables that it lists, where it is enforced.
+
+    Args:
+        schema: As Convex read it; None: the code has none.
+        unlisted: Tables with documents that it does not list; None: not read.
+    """
+    if schema is None:
+        return Fit(False, "it has no schema, as far as Convex said: no document was checked")
+    if not schema.validated:
+        return Fit(False, "its schema is not enforced (schemaValidation: false): no document was checked")
+    if not schema.tables:
+        return Fit(False, "its schema lists no table: no document was checked")
+    fits = f"its schema fits every document of the {len(schema.tables)} table(s) that it lists"
+    if unlisted is None:
+        return Fit(True, f"{fits}; whether there are other tables was not read")
+    return Fit(True, f"{fits}; not checked: {some(unlisted)}" if unlisted else fits)
+
+
+@dataclass(frozen=True)
 class Rehearsal:
     """What Convex said to a dry run of the commit, held against the live data."""
 
@@ -143,6 +180,9 @@ class Rehearsal:
     output: str  # file of the record
     reads: tuple[str, ...] | None = None  # environment variables, by name; None: an old run did not say
     unset: tuple[str, ...] = ()  # those of them that are not set
+    unlisted: tuple[str, ...] | None = (
+        None  # tables with documents that the schema does not list; None: not read
+    )
 
     @property
     def digest(self) -> str:
@@ -177,16 +217,18 @@ class Rehearsal:
             *(line for line in listing.note.splitlines() if not line.startswith(WARNS)),
         )
 
-    def _schema(self) -> str:
-        if self.schema is None:
-            return "it has no schema, as far as Convex said"
-        return "its schema fits every document" if self.schema.validated else "its schema is not enforced"
+    @property
+    def fit(self) -> Fit:
+        """Return which documents Convex held against the commit's schema."""
+        if self.functions is None:
+            return Fit(False, "what its schema is was not said, nor which documents were held against it")
+        return fit_of(self.schema, self.unlisted)
 
     def _listing(self) -> Listing:
         rows = (*self.differs().items(), ("environment variables it reads", self.variables()))
         lines = (
             *(f"{WARNS} {text}" for text in self.warnings),
-            f"Asked: {self.at:%H:%M:%S} UTC, {self.seconds:.0f} s, with convex {self.version}; {self._schema()}",
+            f"Asked: {self.at:%H:%M:%S} UTC, {self.seconds:.0f} s, with convex {self.version}; {self.fit.words}",
             f"Output: {self.output}, in the record",
         )
         title = f"Dry run of {self.sha[:12]}: Convex would take it; nothing was changed"
