@@ -114,6 +114,10 @@ class Watched:
         self.app = SimpleNamespace(
             folder=self.folder / "app", mentioned=lambda _: self.chosen.suspect.commit, named=lambda *_: ()
         )
+        self.vercel = SimpleNamespace(
+            project=lambda: SimpleNamespace(production_id="dpl_1"),
+            deployment=lambda _: SimpleNamespace(commit_sha=BAD),
+        )
         dumped = TypeAdapter(Rehearsal).dump_python(_rehearsal(**self.rehearsal), mode="json")
         self.journal.append("rehearsed", step="P2.S3", data={"sha": GOOD, "rehearsal": dumped})
         self.pushed = Pushed(BAD, GOOD, PUSHED_AT, "running", "accepted")
@@ -175,7 +179,7 @@ class Watched:
         return Session(
             plan=load_plan(ROOT),
             resolved=cast("Any", SimpleNamespace(policy=SimpleNamespace(**policy), parameters=parameters)),
-            clients=cast("Any", None),
+            clients=cast("Any", SimpleNamespace(vercel=self.vercel)),
             journal=self.journal,
             incident=INCIDENT,
             operator=cast("Any", SimpleNamespace(name="Ana Operator")),

@@ -48,6 +48,14 @@ def own_folder(kind: str, environment: str, repository: Path) -> Path:
     return cache_folder() / kind
 
 
+@dataclass(frozen=True)
+class Frontend:
+    """What the live frontend has to do with functions that a commit does not have."""
+
+    calls: str = ""  # which of them it calls, in a sentence; empty: none, or it is not known
+    unknown: str = ""  # why it is not known; empty: it is
+
+
 @dataclass
 class Rehearsing:
     """Prepares and rehearses the push of one run."""
@@ -239,27 +247,34 @@ class Rehearsing:
                 f"the commit reads environment variables that are not set: {', '.join(unset)}; what reads them fails"
             )
         if differs is not None and differs.removed:
-            found += self._frontend(differs.removed)
+            frontend = self.frontend(differs.removed)
+            found += [f"{frontend.calls}; {self._procedure_1()}"] if frontend.calls else []
+            found += [frontend.unknown] if frontend.unknown else []
         return tuple(found)
 
-    def _frontend(self, removed: tuple[str, ...]) -> list[str]:
-        """Say which of the functions that go are named by the frontend that is live."""
+    def _procedure_1(self) -> str:
+        """Say how the frontend comes to fit, and when: one run acts on an environment at a time."""
+        window_s = self.session.resolved.policy.error_window_s
+        told = f"{window_s / 60:g} min" if window_s >= 60 else f"{window_s:g} s"  # noqa: PLR2004 - where minutes read better
+        return f"roll the frontend back as well (procedure 1): it is refused while this run has the environment, which is until it is closed, about {told} after the push; to have it first, abort this run"
+
+    def frontend(self, gone: tuple[str, ...]) -> Frontend:
+        """Say which functions that go, or are gone, are named by the frontend that is live now."""
         try:
             vercel = self.session.clients.vercel
             live = vercel.project().production_id
             sha = vercel.deployment(live).commit_sha if live else ""
             commit = self.search.repository.mentioned(sha) if sha else None
+            named = self.search.repository.named(commit.sha, gone) if commit is not None else ()
         except RollbackError as exc:
-            return [f"what the live frontend calls is not known: {exc.reason}"]
+            return Frontend(unknown=f"what the live frontend calls is not known: {exc.reason}")
         if commit is None:
-            return [
-                f"what the live frontend calls is not known: the repository has no commit {sha or 'of it'}"
-            ]
-        named = self.search.repository.named(commit.sha, removed)
+            missing = f"the repository has no commit {sha or 'of it'}"
+            return Frontend(unknown=f"what the live frontend calls is not known: {missing}")
         if not named:
-            return []
-        what = f"the live frontend ({live}, {commit.short}) calls functions that the commit does not have: {', '.join(named)}"
-        return [f"{what}; roll the frontend back as well (procedure 1), before or right after"]
+            return Frontend()
+        what = f"the live frontend ({live}, {commit.short}) calls functions that the commit does not have"
+        return Frontend(f"{what}: {', '.join(named)}")
 
     def _waiting(self, analysis: Analysis | None) -> tuple[str, ...]:
         """Say what will run against older code: it outlives every push."""

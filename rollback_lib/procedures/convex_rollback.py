@@ -49,6 +49,7 @@ class ConvexRollback(Procedure):
     parameters_model: ClassVar[type[RunParameters]] = ConvexParameters
     effect_steps: ClassVar[frozenset[str]] = frozenset({"P2.S4"})
     needs: ClassVar[tuple[str, ...]] = ("CONVEX_DEPLOY_KEY", "VERCEL_TOKEN", "SLACK_BOT_TOKEN")
+    _left: tuple[str, ...] = ()  # what was found at the close that still calls what is gone
 
     @step("P2.S1")
     def access_dashboard(self) -> Notice:
@@ -295,7 +296,7 @@ class ConvexRollback(Procedure):
             raise CheckFailed(
                 f"After the rollback: {seen}.",
                 self.state_and_undo()[0],
-                self._what_now(),
+                self._what_now(failed),
             )
         return checks_listing(title, checks)
 
@@ -310,13 +311,21 @@ class ConvexRollback(Procedure):
                 "Ask in the incidents channel who pushed, and whether it is meant to stay. Then begin a new run (new_run = True), which looks again.",
             )
 
-    def _what_now(self) -> str:
-        """Say what to do where a check failed: a paused deployment answers no function, whatever its code."""
+    def _what_now(self, failed: list[Check]) -> str:
+        """Say what to do where a check failed: a paused deployment answers no function, whatever its code.
+
+        Nor does the commit answer what only a newer frontend calls: another commit would not mend that.
+        """
         with contextlib.suppress(RollbackError):
             state = self._search.convex.state()
             if not state.running:
                 return f"Resume the deployment in Convex's dashboard (Settings), which is {state.name}; then run this cell again."
-        return "Run this cell again to look once more. If it stays so, this commit is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older commit, or triage again."
+        again = "Run this cell again to look once more. If it stays so, this commit is bad too or the cause is elsewhere: begin a new run (new_run = True) with an older commit, or triage again."
+        if any(check.id == "P2.C2" for check in failed):
+            left = self._left_behind(self._recorded())
+            if left:
+                return f'{left[0][0].upper()}{left[0][1:]}. If it is those calls that fail, end this run first (rollback.abort("...")). {again}'
+        return again
 
     def _judged_from(self, pushed: Pushed) -> datetime:
         """Return from when on calls are judged: since the push, and where they were judged before, from now on.
@@ -389,7 +398,20 @@ class ConvexRollback(Procedure):
     def at_close(self) -> None:
         """Look whether the backend still runs what this run pushed."""
         title = "Backend still as this run left it"
-        self.session.note_check(self._watch.live(self._recorded(), "P2.PIN", title))
+        chosen = self._recorded()
+        self.session.note_check(self._watch.live(chosen, "P2.PIN", title))
+        self._left = self._left_behind(chosen)
+
+    def _left_behind(self, chosen: Chosen) -> tuple[str, ...]:
+        """Say what goes on calling functions that are gone: it was warned of before the push, and may be mended since."""
+        rehearsal = self._rehearsing.last(chosen.sha)
+        done = self.journal.last("effect.done", "P2.S4") is not None
+        if not done or rehearsal is None or rehearsal.difference is None or not rehearsal.difference.removed:
+            return ()
+        frontend = self._rehearsing.frontend(rehearsal.difference.removed)
+        if frontend.calls:
+            return (f"{frontend.calls}: roll the frontend back as well (procedure 1)",)
+        return (frontend.unknown,) if frontend.unknown else ()
 
     def tidy(self) -> None:
         """Remove the run's checkouts; parameters that describe no deployment any more name no place of them."""
@@ -400,7 +422,7 @@ class ConvexRollback(Procedure):
         """Post the plan's follow-up if all is well, else what is not."""
         rate = next((check.seen for check in self.last_checks() if check.id == "P2.C2"), "unknown")
         if outcome is Outcome.VERIFIED:
-            self.telling.stable(self._target[:12], rate)
+            self.telling.stable(self._target[:12], rate, self._left)
         elif self.is_known:
             self.telling.unwell(outcome, why, self.state_and_undo()[0], rate)
 
@@ -409,6 +431,7 @@ class ConvexRollback(Procedure):
         if not self.effect_sent:
             return tuple(self.session.thread.warnings)
         return (
+            *self._left,
             f"revert the bad commit on {self._search.settings.branch}; builds of it: {self._freezing()}",
             *self.session.plan.checklist_lines,
             f"post-mortem within {self.telling.postmortem_h} hours",

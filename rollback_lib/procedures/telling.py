@@ -49,8 +49,8 @@ class Telling:
             told = f"{self.mention(demand.notify_after)} {escape(demand.rule)}. Operator: {self.session.operator.name}. Run {self.session.journal.run}."
             self.session.thread.say("notice", told)
 
-    def stable(self, target: str, rate: str) -> None:
-        """Post the plan's follow-up: all is well."""
+    def stable(self, target: str, rate: str, left: tuple[str, ...] = ()) -> None:
+        """Post the plan's follow-up: all is well, but for what is left to do at once."""
         now = self.session.clock.now()
         by = now + timedelta(hours=self.postmortem_h)
         text = self.session.plan.message("follow_up", procedure=self.number).fill(
@@ -59,7 +59,8 @@ class Telling:
             error_rate=escape(rate),
             postmortem=f"to be held by {by:%Y-%m-%d %H:%M} UTC",
         )
-        self.session.thread.say("follow-up", text)
+        still = "".join(f"\n⚠️ Still open: {escape(one)}" for one in left)
+        self.session.thread.say("follow-up", f"{text}{still}")
 
     def unwell(self, outcome: Outcome, why: str, state: str, rate: str) -> None:
         """Post what is not well.

@@ -1,0 +1,99 @@
+"""How a rollback of the backend ends: what is left to do, what the channel hears, and what the log says of the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from backend_watched import Watched, calls
+
+from rollback_lib.errors import CheckFailed, Unreachable
+from rollback_lib.model import Outcome
+from rollback_lib.procedures.convex_shown import Difference
+
+GONE = Difference((), ("bookings:listByTrainer",), (), (), ())
+DOWN = Unreachable("vercel: no answer.", "Nothing was changed.", "Try again.")
+STILL = "the live frontend (dpl_1, bbbbbbbbbbbb) calls functions that the commit does not have: bookings:listByTrainer"
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    """A run whose push took a function away that the live frontend calls."""
+    made = Watched(tmp_path, rehearsal={"difference": GONE})
+    made.app.named = lambda *_: ("bookings:listByTrainer",)
+    made.done("P2.S5")
+    return made
+
+
+def verified(watched: Watched) -> tuple[str, tuple[str, ...]]:
+    """End the run as verified; return what the channel hears and what is still open."""
+    rollback = watched.rollback
+    rollback.verify_functions(watched.chosen, watched.pushed)
+    rollback.at_close()
+    rollback.tell_end(Outcome.VERIFIED, "every required check passed")
+    (told,) = watched.said
+    return told, rollback.still_open()
+
+
+def test_frontend_that_calls_what_is_gone_is_still_open_and_the_channel_hears_of_it(watched: Watched):
+    """It was warned of before the gate; nobody reads of a stable application without it."""
+    told, still_open = verified(watched)
+    assert f"Still open: {STILL}: roll the frontend back as well (procedure 1)" in told
+    assert still_open[0] == f"{STILL}: roll the frontend back as well (procedure 1)"
+
+
+def test_frontend_that_was_rolled_back_meanwhile_is_not_told_as_open(watched: Watched):
+    """What counts is the frontend that is live at the end."""
+    watched.app.named = lambda *_: ()
+    told, still_open = verified(watched)
+    assert "Still open" not in told
+    assert not any("frontend" in text for text in still_open)
+
+
+def test_frontend_that_cannot_be_read_at_the_end_is_said_to_be_unknown(watched: Watched):
+    """Nobody knows is not the same as nothing."""
+
+    def down() -> None:
+        raise DOWN
+
+    watched.vercel.project = down
+    told, still_open = verified(watched)
+    assert "what the live frontend calls is not known: vercel: no answer" in told
+    assert "what the live frontend calls is not known: vercel: no answer" in still_open
+
+
+def test_nothing_is_open_of_the_frontend_where_nothing_went_away(tmp_path: Path):
+    """It is not even asked for."""
+    watched = Watched(tmp_path)
+    watched.done("P2.S5")
+    watched.vercel.project = None
+    told, _ = verified(watched)
+    assert "Still open" not in told
+
+
+def test_rate_in_the_channel_says_of_what_it_is_and_when(watched: Watched):
+    """A share of Convex function calls in a window is not the app's error rate, and is not told as that."""
+    watched.backend.answers["executions"] = calls(983)
+    told, _ = verified(watched)
+    assert "Current Error Rate: 0.00 % of 983 Convex function calls failed, 21:57:40-22:03:00 UTC" in told, (
+        told
+    )
+
+
+def test_warning_before_the_gate_says_when_the_frontend_can_be_rolled_back(watched: Watched):
+    """One run acts on an environment at a time: the other procedure is refused until this one is over."""
+    (warning,) = watched.rollback._rehearsing._surroundings((), GONE)
+    assert warning.startswith(f"{STILL}; roll the frontend back as well (procedure 1)")
+    assert (
+        "refused while this run has the environment, which is until it is closed, about 5 min after"
+        in warning
+    )
+
+
+def test_calls_of_what_is_gone_are_not_laid_to_the_commit(watched: Watched):
+    """Where they may be what fails, another commit mends nothing: the frontend has to go back."""
+    watched.backend.answers["executions"] = calls(100, 40)
+    with pytest.raises(CheckFailed) as caught:
+        watched.rollback.verify_functions(watched.chosen, watched.pushed)
+    assert "roll the frontend back as well (procedure 1)" in caught.value.next_step
+    assert "rollback.abort" in caught.value.next_step
