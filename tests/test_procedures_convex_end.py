@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from backend_watched import Watched, calls
+from conftest import BEGAN
 
 from rollback_lib.errors import CheckFailed, Unreachable
 from rollback_lib.model import Outcome
+from rollback_lib.procedures.convex_rehearse import FEW
 from rollback_lib.procedures.convex_shown import Difference
+from rollback_lib.providers.convex_facts import Function, Scheduled, Waiting
+from rollback_lib.providers.convex_push import Analysis
 
 GONE = Difference((), ("bookings:listByTrainer",), (), (), ())
 DOWN = Unreachable("vercel: no answer.", "Nothing was changed.", "Try again.")
@@ -97,3 +102,59 @@ def test_calls_of_what_is_gone_are_not_laid_to_the_commit(watched: Watched):
         watched.rollback.verify_functions(watched.chosen, watched.pushed)
     assert "roll the frontend back as well (procedure 1)" in caught.value.next_step
     assert "rollback.abort" in caught.value.next_step
+
+
+# What waits to be run, and the data
+
+
+def waiting(watched: Watched, *names: str, complete: bool = True) -> tuple[tuple[str, ...], str]:
+    """Let calls wait, a minute apart, and say what the dry run makes of them."""
+    due = BEGAN + timedelta(hours=1)
+    calls_ = tuple(
+        Waiting(name, due + timedelta(minutes=number), running=False) for number, name in enumerate(names)
+    )
+    watched.backend.answers["scheduled"] = Scheduled(calls_, complete)
+    analysis = Analysis((Function("users:list", "Query", True, "s"),), None, (), components=False)
+    return watched.rollback._rehearsing._waiting(analysis)
+
+
+def test_calls_that_wait_are_named_with_when_the_first_is_due(watched: Watched):
+    """Those that will fail, and those that will run with the older code."""
+    told, fails = waiting(watched, "users:list", "mail:send", "checkIns:forget", "mail:send")
+    assert told == (
+        "3 scheduled call(s) will fail: the commit has no checkIns:forget, mail:send (the first is due 2026-11-23 22:59:00 UTC)",
+        "1 scheduled call(s) will run with the older code: users:list (the first is due 2026-11-23 22:58:00 UTC)",
+    )
+    assert fails == told[0]
+
+
+def test_more_calls_than_were_read_are_never_told_as_all(watched: Watched):
+    """Their number is a least one, and what becomes of the others is not known."""
+    told, fails = waiting(watched, "users:list", "mail:send", complete=False)
+    assert fails.startswith("at least 1 scheduled call(s) will fail")
+    assert told[1].startswith("at least 1 scheduled call(s) will run")
+    assert told[2] == "more calls wait than the 2 that were read: what becomes of the others is not known"
+    told, fails = waiting(watched, "users:list", complete=False)
+    assert (fails, len(told)) == ("", 2)
+
+
+def test_many_functions_that_wait_are_counted(watched: Watched):
+    """A few names, and how many more."""
+    told, _ = waiting(watched, *(f"mail:f{number}" for number in range(FEW + 2)))
+    assert "mail:f4 and 2 more (the first" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("fails", "wanted"),
+    [
+        ("", "none by this rollback"),
+        (
+            "3 scheduled call(s) will fail: the commit has no mail:send",
+            "none by this rollback; 3 scheduled call(s) will fail: the commit has no mail:send",
+        ),
+    ],
+)
+def test_log_claims_no_more_of_the_data_than_is_known(tmp_path: Path, fails: str, wanted: str):
+    """What the bad code wrote is not this rollback's to judge; calls that will fail are named."""
+    watched = Watched(tmp_path, rehearsal={"fails": fails})
+    assert watched.rollback.log_row(Outcome.VERIFIED)["Data Loss"] == wanted

@@ -24,10 +24,10 @@ from rollback_lib.procedures.convex_refused import told, ways
 from rollback_lib.procedures.convex_search import BackendSearch
 from rollback_lib.procedures.convex_shown import Chosen, Difference, Rehearsal, difference
 from rollback_lib.procedures.session import Session
-from rollback_lib.procedures.shown import Progress
+from rollback_lib.procedures.shown import Progress, some
 from rollback_lib.providers.checkout import Checkout
 from rollback_lib.providers.convex_cli import CliRun, ConvexCli, Telling
-from rollback_lib.providers.convex_facts import Schema
+from rollback_lib.providers.convex_facts import Schema, Waiting
 from rollback_lib.providers.convex_key import KEY_NAME, Credential
 from rollback_lib.providers.convex_push import Analysis, too_old, unknown_option
 
@@ -35,6 +35,7 @@ __all__ = ["Rehearsing", "own_folder"]
 
 _DRY_RUN = "attachments/convex-dry-run.txt"
 _UNCHANGED = "Nothing was changed by this run."
+FEW = 5  # functions that are named of the calls that wait
 _MESSAGE = "dry run"  # a command line that takes none is found out here, not behind the gate
 
 
@@ -110,6 +111,7 @@ class Rehearsing:
         differs = self._difference(analysis)
         reads = self.search.repository.variables(chosen.sha)
         unset = tuple(sorted(set(reads) - set(known)))
+        waiting, fails = self._waiting(analysis)
         found = Rehearsal(
             sha=chosen.sha,
             at=began,
@@ -119,10 +121,11 @@ class Rehearsing:
             functions=analysis.functions if analysis else None,
             schema=analysis.schema if analysis else None,
             difference=differs,
-            warnings=(*self._surroundings(unset, differs), *self._waiting(analysis)),
+            warnings=(*self._surroundings(unset, differs), *waiting),
             output=_DRY_RUN,
             reads=reads,
             unset=unset,
+            fails=fails,
             unlisted=self.unlisted(analysis.schema if analysis else None),
         )
         for text in found.warnings:  # shown with what is returned
@@ -276,29 +279,43 @@ class Rehearsing:
         what = f"the live frontend ({live}, {commit.short}) calls functions that the commit does not have"
         return Frontend(f"{what}: {', '.join(named)}")
 
-    def _waiting(self, analysis: Analysis | None) -> tuple[str, ...]:
-        """Say what will run against older code: it outlives every push."""
+    def _waiting(self, analysis: Analysis | None) -> tuple[tuple[str, ...], str]:
+        """Say what will run against older code, for it outlives every push; and of that what will fail."""
         if analysis is None:
-            return ("what Convex found in the code is not known: its functions cannot be compared",)
-        found = [] if not analysis.components else ["components are pushed too, and are not compared here"]
+            return ("what Convex found in the code is not known: its functions cannot be compared",), ""
+        found = ["components are pushed too, and are not compared here"] if analysis.components else []
         try:
             scheduled = self.search.convex.scheduled()
         except RollbackError as exc:
-            return (*found, f"functions that wait to be run are not known: {exc.reason}")
+            return (*found, f"functions that wait to be run are not known: {exc.reason}"), ""
         known = {function.name for function in analysis.functions}
-        lost = [one for one in scheduled.waiting if one.function not in known]
-        if lost:
-            names = ", ".join(sorted({one.function for one in lost}))
-            found.append(
-                f"{len(lost)} scheduled call(s) will fail: the commit has no {names} (the first is due {_due(lost[0].at)})"
-            )
-        kept = len(scheduled.waiting) - len(lost)
+        least = "" if scheduled.complete else "at least "
+        lost = tuple(one for one in scheduled.waiting if one.function not in known)
+        kept = tuple(one for one in scheduled.waiting if one.function in known)
+        fails = (
+            f"{least}{len(lost)} scheduled call(s) will fail: the commit has no {_named(lost)}"
+            if lost
+            else ""
+        )
+        if fails:
+            found.append(fails)
         if kept:
-            found.append(f"{kept} scheduled call(s) will run with the older code")
-        return tuple(found)
+            found.append(f"{least}{len(kept)} scheduled call(s) will run with the older code: {_named(kept)}")
+        if not scheduled.complete:
+            read = f"{len(scheduled.waiting):,}"
+            found.append(
+                f"more calls wait than the {read} that were read: what becomes of the others is not known"
+            )
+        return tuple(found), fails
 
     def _file(self, name: str) -> Path:
         return self.session.journal.folder / name
+
+
+def _named(waiting: tuple[Waiting, ...]) -> str:
+    """Name a few of the functions, and when the first is due."""
+    names = some(sorted({one.function for one in waiting}), FEW)
+    return f"{names} (the first is due {_due(waiting[0].at)})"
 
 
 def _due(at: datetime | None) -> str:

@@ -426,6 +426,15 @@ class ConvexRollback(Procedure):
         elif self.is_known:
             self.telling.unwell(outcome, why, self.state_and_undo()[0], rate)
 
+    @property
+    def data_loss(self) -> str:
+        """Say of the data no more than is known: what the bad code wrote stays, and a call that fails does not happen."""
+        if not self.effect_sent:
+            return super().data_loss
+        rehearsed = self.journal.last("rehearsed")
+        fails = rehearsed.data["rehearsal"].get("fails", "") if rehearsed is not None else ""
+        return f"none by this rollback; {fails}" if fails else "none by this rollback"
+
     def still_open(self) -> tuple[str, ...]:
         """List what a person still has to do."""
         if not self.effect_sent:

@@ -180,6 +180,7 @@ class Rehearsal:
     output: str  # file of the record
     reads: tuple[str, ...] | None = None  # environment variables, by name; None: an old run did not say
     unset: tuple[str, ...] = ()  # those of them that are not set
+    fails: str = ""  # which scheduled calls will fail; empty: none is known to
     unlisted: tuple[str, ...] | None = (
         None  # tables with documents that the schema does not list; None: not read
     )

@@ -356,6 +356,11 @@ class Ending(ABC):
         method, undo = self.session.plan.procedure(self.number).method, self.session.parameters.undo
         return f"{method} (undo of {undo})" if undo else method
 
+    @property
+    def data_loss(self) -> str:
+        """Return the log's word for what is lost of the data."""
+        return "None"
+
     def log_row(self, outcome: Outcome) -> dict[str, str]:
         """Fill the plan's rollback-log columns."""
         parameters = self.session.parameters
@@ -372,7 +377,7 @@ class Ending(ABC):
             parameters.reason or "not said",
             self.method,
             self.duration_text(),
-            "None",
+            self.data_loss,
             self.session.operator.name,
             ", ".join(dict.fromkeys(approvers)) or nobody,
         )
