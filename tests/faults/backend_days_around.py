@@ -14,6 +14,9 @@ from rollback_lib.simulator.convex.spec import ALL_ACTIONS, ConvexSpec
 
 __all__ = ["MORE_DAYS"]
 
+LOG = "/api/stream_function_logs"
+FROM_THE_SECOND = {"from": 2}
+
 
 def down(*services: str) -> dict[str, Any]:
     """Let services answer nothing of use."""
@@ -278,6 +281,20 @@ AFTERWARDS = (
         next_step="Look yourself at what is not verified",
         quick=True,
     ),
+    Day(
+        "log of functions breaks off",
+        CheckFailed,
+        "close",
+        "completed_unverified",
+        "good",
+        world=convex("reset_before", LOG, FROM_THE_SECOND),
+        pushes=LIVE,
+        says=("is closed as completed_unverified", "was not seen up to", "the log gave no answer"),
+        state="The backend runs the code of",
+        next_step="Look yourself at what is not verified",
+        quick=True,
+    ),
+    Day("answer of the log is lost", world=convex("reset_before", LOG, 2), pushes=LIVE, **VERIFIED),
     Day(
         "no canary user is named",
         CheckFailed,
