@@ -47,6 +47,14 @@ def test_frontend_that_calls_what_is_gone_is_still_open_and_the_channel_hears_of
     assert still_open[0] == f"{STILL}: roll the frontend back as well (procedure 1)"
 
 
+def test_channel_hears_of_the_frontend_also_where_not_all_is_well(watched: Watched):
+    """A run that could not verify all of it leaves the same thing open."""
+    watched.rollback.at_close()
+    watched.rollback.tell_end(Outcome.COMPLETED_UNVERIFIED, "P2.C2 unknown")
+    (told,) = watched.said
+    assert f"Still open: {STILL}: roll the frontend back" in told
+
+
 def test_frontend_that_was_rolled_back_meanwhile_is_not_told_as_open(watched: Watched):
     """What counts is the frontend that is live at the end."""
     watched.app.named = lambda *_: ()

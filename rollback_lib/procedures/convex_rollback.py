@@ -424,7 +424,7 @@ class ConvexRollback(Procedure):
         if outcome is Outcome.VERIFIED:
             self.telling.stable(self._target[:12], rate, self._left)
         elif self.is_known:
-            self.telling.unwell(outcome, why, self.state_and_undo()[0], rate)
+            self.telling.unwell(outcome, why, self.state_and_undo()[0], rate, self._left)
 
     @property
     def data_loss(self) -> str:

@@ -59,10 +59,9 @@ class Telling:
             error_rate=escape(rate),
             postmortem=f"to be held by {by:%Y-%m-%d %H:%M} UTC",
         )
-        still = "".join(f"\n⚠️ Still open: {escape(one)}" for one in left)
-        self.session.thread.say("follow-up", f"{text}{still}")
+        self.session.thread.say("follow-up", f"{text}{_still_open(left)}")
 
-    def unwell(self, outcome: Outcome, why: str, state: str, rate: str) -> None:
+    def unwell(self, outcome: Outcome, why: str, state: str, rate: str, left: tuple[str, ...] = ()) -> None:
         """Post what is not well.
 
         It has a name of its own by outcome: where a session was cut off after one, and it came otherwise, the other is
@@ -70,10 +69,14 @@ class Telling:
         """
         self.session.thread.say(
             f"follow-up {outcome}",
-            f"⚠️ {escape(state)} Outcome {outcome}: {escape(why)}\nCurrent error rate: {escape(rate)}",
+            f"⚠️ {escape(state)} Outcome {outcome}: {escape(why)}\nCurrent error rate: {escape(rate)}{_still_open(left)}",
         )
 
     def mention(self, roles: tuple[str, ...]) -> str:
         """Name the people of roles so that Slack tells them."""
         people = dict.fromkeys(self.session.resolved.contacts.holders(role)[0].slack for role in roles)
         return " ".join(f"<@{user}>" for user in people)
+
+
+def _still_open(left: tuple[str, ...]) -> str:
+    return "".join(f"\n⚠️ Still open: {escape(one)}" for one in left)
