@@ -208,9 +208,12 @@ def test_bad_deploy_key_holds_up_nothing_but_convex(tmp_path, key):
 
 def test_convex_log_is_asked_once_and_for_as_long_as_it_is_held_open(tmp_path):
     """Convex holds the request for up to a minute, which is no outage."""
-    made, platform, clock, _ = clients(
-        tmp_path, httpx.ReadTimeout("timed out"), with_convex=True, CONVEX_DEPLOY_KEY=DEPLOY_KEY
-    )
+
+    def held(request: httpx.Request) -> httpx.Response:
+        clock.advance(request.extensions["timeout"]["read"])
+        raise httpx.ReadTimeout("timed out")
+
+    made, platform, clock, _ = clients(tmp_path, held, with_convex=True, CONVEX_DEPLOY_KEY=DEPLOY_KEY)
     assert made.convex is not None
     assert made.convex.executions(clock.at, clock.at, deadline_s=50).share is None
     assert len(platform.seen) == 1

@@ -128,12 +128,15 @@ class Rehearsing:
             fails=fails,
             unlisted=self.unlisted(analysis.schema if analysis else None),
         )
+        self._put_down(found)
+        return found
+
+    def _put_down(self, found: Rehearsal) -> None:
         for text in found.warnings:  # shown with what is returned
             self.session.journal.append("warning", data={"text": text})
         lines, dumped = list(found.told()), _ADAPTER.dump_python(found, mode="json")
-        data = {"sha": chosen.sha, "rehearsal": dumped, "told": lines}
+        data = {"sha": found.sha, "rehearsal": dumped, "told": lines}
         self.session.journal.append("rehearsed", step="P2.S3", data=data)
-        return found
 
     def unlisted(self, schema: Schema | None) -> tuple[str, ...] | None:
         """Name the tables with documents that a schema does not list: Convex holds none of those against it.
