@@ -101,6 +101,7 @@ class Watched:
     folder: Path
     rehearsal: dict[str, Any] = field(default_factory=dict)  # what is otherwise in the dry run
     policy: dict[str, Any] = field(default_factory=dict)
+    taken: bool = True  # Convex took the push
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -124,7 +125,7 @@ class Watched:
         for number in range(1, 5):
             result = _adapter(ConvexRollback.identify_stable_deployment).dump_python(self.chosen, mode="json")
             self.journal.append("step.done", step=f"P2.S{number}", data={"result": result})
-        for event in ("intent", "sending", "done"):
+        for event in ("intent", "sending", "done" if self.taken else "refused"):
             data = {"inverse": "rollback undo P2-1", "name": f"push {GOOD}"}
             self.journal.append(f"effect.{event}", step="P2.S4", data=data)
         self.rollback = self.kernel()

@@ -75,6 +75,14 @@ def test_frontend_that_cannot_be_read_at_the_end_is_said_to_be_unknown(watched: 
     assert "what the live frontend calls is not known: vercel: no answer" in still_open
 
 
+def test_push_that_was_refused_leaves_nothing_open_of_the_frontend(tmp_path: Path):
+    """Nothing went away: the backend runs what it ran before."""
+    watched = Watched(tmp_path, rehearsal={"difference": GONE}, taken=False)
+    watched.app.named = lambda *_: ("bookings:listByTrainer",)
+    watched.rollback.at_close()
+    assert not any("frontend" in text for text in watched.rollback.still_open())
+
+
 def test_nothing_is_open_of_the_frontend_where_nothing_went_away(tmp_path: Path):
     """It is not even asked for."""
     watched = Watched(tmp_path)
