@@ -119,3 +119,10 @@ def test_gap_in_the_middle_of_the_log_is_said_and_is_not_complete():
     ).read()
     assert (found.calls, found.complete) == (REMEMBERED + 1, False)
     assert found.note == f"calls from {at(10):%H:%M:%S} to {at(100):%H:%M:%S} UTC may be missing"
+
+
+def test_long_answer_that_goes_on_where_the_reading_was_lacks_nothing():
+    """A busy app fills an answer, and another Convex may remember more: what follows without a gap is whole."""
+    many = [called(at(0.5 + number / 100)) for number in range(2 * REMEMBERED)]
+    found = Log(tells(*many, after_s=30), tells(called(LATE), after_s=300)).read()
+    assert (found.start, found.calls, found.complete, found.note) == (BEGAN, 2 * REMEMBERED, True, "")

@@ -28,6 +28,9 @@ LONGEST_POLL_S = 65.0  # Convex holds a request open for up to a minute
 IDLE_S = 0.5  # before asking again after an answer that brought nothing: some answer at once
 LONGEST_PAUSE_S = 8.0  # before asking again for an answer that was lost; it begins with IDLE_S and doubles
 REMEMBERED = 1000  # executions that Convex keeps in memory, as its own backend is set up
+SEAMLESS_S = (
+    1.0  # where so many calls come at once, the first of them is not further from what was read before
+)
 MOST_SAMPLES = 5
 SAMPLE_LIMIT = 200  # characters of one error
 _OURS = ("_system/", "testQuery")
@@ -145,7 +148,7 @@ class LogReader:
         if len(entries) < REMEMBERED:
             return
         first = next(filter(None, (epoch_time(entry.get("timestamp")) for entry in entries)), None)
-        if first is None or first <= self._read[1]:
+        if first is None or first - self._read[1] <= timedelta(seconds=SEAMLESS_S):
             return
         if self._answered:
             self._gap = f"calls from {self._read[1]:%H:%M:%S} to {first:%H:%M:%S} UTC may be missing"
