@@ -15,6 +15,7 @@ import pytest
 from doctoring import Doctor, honest
 
 from rollback_lib.drills.oracle import judge
+from rollback_lib.drills.oracle.backend_looks import _WINDOW, _before
 from rollback_lib.drills.oracle.lines import ms_of
 from rollback_lib.simulator.convex.audit import COLLEAGUE, Row
 from rollback_lib.simulator.convex.backend import Backend
@@ -105,11 +106,14 @@ def functions_that_fail(doctor: Doctor) -> None:
 
 def function_that_always_fails(doctor: Doctor) -> None:
     """One function fails each time with the pushed code, which is little among all calls."""
-    log, since_ms = backend(doctor).logs, backend(doctor).was_live[-1][0]
-    after = [call for _, call in log._entries if call.caller == "SyncWorker" and call.began_ms > since_ms]
-    template = after[len(after) // 2]
-    failing = replace(template, identifier="orders.js:count", error="TypeError")
-    doctor.patch.setattr(log, "_entries", [*log._entries, *[(failing.began_ms, failing)] * 3])
+    log, check = backend(doctor).logs, line(doctor, "check", "P2.C2")
+    until_ms = _before(ms_of(check["at"]), _WINDOW.search(check["data"]["source"])[2])
+    some = next(call for _, call in log._entries if call.caller == "SyncWorker")
+    at_ms = until_ms - 1000 + doctor.world.spec.clock_skew_s * 1000  # surely within, however it was rounded
+    well = replace(some, began_ms=at_ms, error=None)
+    failing = replace(well, identifier="orders.js:count", error="TypeError")
+    more = [(at_ms, call) for call in (*[well] * 1000, *[failing] * 3)]
+    doctor.patch.setattr(log, "_entries", [*log._entries, *more])
 
 
 def canary_never_asked(doctor: Doctor) -> None:

@@ -79,22 +79,17 @@ def _executions(bench: Bench, line: Line, began_ms: int) -> Iterator[str]:
     share = failed_share(calls)
     if share is None or share > float(claimed[1]) / 100 + _SLACK or int(claimed[2]) > len(calls):
         yield f"it says {line.data.get('seen')}; by the world's log {share} of {len(calls)} calls failed then"
-    surely = [call for call in calls if _inside(call, behind_ms + _SECOND_MS, until_ms)]
+    surely = bench.backend.calls(behind_ms + _SECOND_MS, until_ms - _SECOND_MS)  # however ends were rounded
     broken = _always_failing(surely)
     if broken:
         yield f"by the world's log each call failed of {', '.join(broken)}"
 
 
-def _inside(call: Completion, since_ms: float, until_ms: float) -> bool:
-    """Tell whether a call of the app's own lay in a window, whichever way its ends were rounded."""
-    ended_ms = call.began_ms + call.took_s * _SECOND_MS
-    return since_ms <= call.began_ms and ended_ms <= until_ms and not call.identifier.startswith(_NOT_THE_APP)
-
-
 def _always_failing(calls: list[Completion]) -> list[str]:
     """Name the functions that were called often enough to tell, and failed each time."""
-    made = Counter(call.identifier for call in calls)
-    failed = Counter(call.identifier for call in calls if call.error is not None)
+    of_the_app = [call for call in calls if call.took_s < 1 and not call.identifier.startswith(_NOT_THE_APP)]
+    made = Counter(call.identifier for call in of_the_app)
+    failed = Counter(call.identifier for call in of_the_app if call.error is not None)
     return sorted(name for name, count in failed.items() if count == made[name] >= _ENOUGH)
 
 
