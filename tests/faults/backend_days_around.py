@@ -14,9 +14,6 @@ from rollback_lib.simulator.convex.spec import ALL_ACTIONS, ConvexSpec
 
 __all__ = ["MORE_DAYS"]
 
-LOG = "/api/stream_function_logs"
-FROM_THE_SECOND = {"from": 2}
-
 
 def down(*services: str) -> dict[str, Any]:
     """Let services answer nothing of use."""
@@ -287,14 +284,19 @@ AFTERWARDS = (
         "close",
         "completed_unverified",
         "good",
-        world=convex("reset_before", LOG, FROM_THE_SECOND),
+        meanwhile={"verify": meanwhile.log_loses({"from": 2})},
         pushes=LIVE,
         says=("is closed as completed_unverified", "was not seen up to", "the log gave no answer"),
         state="The backend runs the code of",
         next_step="Look yourself at what is not verified",
         quick=True,
     ),
-    Day("answer of the log is lost", world=convex("reset_before", LOG, 2), pushes=LIVE, **VERIFIED),
+    Day(
+        "answer of the log is lost",
+        meanwhile={"verify": meanwhile.log_loses(2)},
+        pushes=LIVE,
+        **VERIFIED,
+    ),
     Day(
         "no canary user is named",
         CheckFailed,

@@ -17,6 +17,7 @@ __all__ = [
     "convex_goes_down_once_it_is_live",
     "gate_has_shown",
     "key",
+    "log_loses",
     "shallow_clone",
     "somebody_works_in_the_clone",
     "three_of_four_queries_failed",
@@ -43,6 +44,16 @@ def convex_goes_down_once_it_is_live(company: Company) -> None:
         return done
 
     company.patch.setattr(pushes, "finish", last_act)
+
+
+def log_loses(nth: Any) -> Callable[[Company], None]:
+    """From now on some answers of the log of calls are lost: that one of them, or those that it names."""
+
+    def lose(company: Company) -> None:
+        fault = {"service": "convex", "kind": "reset_before", "path": "/api/stream_function_logs", "nth": nth}
+        company.serving.world.faults.add((Fault.model_validate(fault),))
+
+    return lose
 
 
 def somebody_works_in_the_clone(company: Company) -> None:
