@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from rollback_lib.simulator import World
 from rollback_lib.simulator.convex.audit import Row
 from rollback_lib.simulator.convex.logs import Completion
@@ -47,6 +49,11 @@ class BackendTruth:
         """Tell since when the code had been live that was live at a moment."""
         found = [since_ms for since_ms, _ in self._was_live if since_ms <= at_ms + self._skew_ms]
         return found[-1] - self._skew_ms if found else at_ms
+
+    def live_until(self, at_ms: float) -> float:
+        """Tell when the code that was live at a moment gave way to another; endless where it has not."""
+        found = [since_ms for since_ms, _ in self._was_live if since_ms > at_ms + self._skew_ms]
+        return found[0] - self._skew_ms if found else inf
 
     def pushes(self, since_ms: float, until_ms: float) -> list[Row]:
         """List the pushes that went live after one moment and before another."""
