@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,16 @@ from rollback_lib.errors import BadParameters, PlanViolation, ReadRefused, Unrea
 from rollback_lib.http import Service
 from rollback_lib.model import Redactor, RequestClass
 from rollback_lib.providers.convex import CLIENT_HEADER, CONTROL_RULES, CONVEX_RULES, ConvexClient, Doors
-from rollback_lib.providers.convex_facts import Audit, Cron, Live, Module, NotAvailable, Waiting
+from rollback_lib.providers.convex_facts import (
+    Audit,
+    Cron,
+    Live,
+    Module,
+    NotAvailable,
+    Schema,
+    Waiting,
+    same_schema,
+)
 from rollback_lib.providers.convex_key import Credential
 
 NAME = "happy-otter-123"
@@ -304,6 +313,54 @@ def test_schema_is_read_per_table():
     assert scene(value({})).convex.schema() is None
     with pytest.raises(Unreachable, match="a schema"):
         scene(value({"active": "{"})).convex.schema()
+
+
+INDEXED: dict[str, Any] = {
+    "tableName": "users",
+    "indexes": [{"indexDescriptor": "by_clerk", "fields": ["clerkId", "at"]}],
+    "searchIndexes": [{"indexDescriptor": "words", "searchField": "bio", "filterFields": ["gym", "at"]}],
+    "vectorIndexes": [
+        {"indexDescriptor": "near", "vectorField": "face", "dimensions": 8, "filterFields": []}
+    ],
+    "stagedDbIndexes": [{"indexDescriptor": "later", "fields": ["gym"]}],
+    "documentType": {"type": "any"},
+}
+
+
+def schema_with(**table: Any) -> Schema:
+    """Read a schema of one table."""
+    made = {"tables": [INDEXED | table], "schemaValidation": True}
+    found = scene(value({"active": json.dumps(made)})).convex.schema()
+    assert found is not None
+    return found
+
+
+def test_schema_has_its_indexes():
+    """Of every kind, with their fields; the field that Convex adds to each does not tell two apart."""
+    told = schema_with()
+    assert told.indexes == (
+        ("users.by_clerk", "by clerkId, at"),
+        ("users.later", "staged, by gym"),
+        ("users.near", "vectors of face (8)"),
+        ("users.words", "search in bio, filtered by at, gym"),
+    )
+    full = [{"indexDescriptor": "by_clerk", "fields": ["clerkId", "at", "_creationTime"]}]
+    assert same_schema(schema_with(indexes=full), told)
+
+
+def test_schemas_that_differ_in_an_index_are_not_the_same():
+    """Gone, with other fields or staged: each is another schema; one of which no indexes are known is compared without."""
+    told = schema_with()
+    others = (
+        schema_with(indexes=[]),
+        schema_with(indexes=[{"indexDescriptor": "by_clerk", "fields": ["at", "clerkId"]}]),
+        schema_with(indexes=[], stagedDbIndexes=[*INDEXED["stagedDbIndexes"], *INDEXED["indexes"]]),
+    )
+    assert [same_schema(told, other) for other in others] == [False] * 3
+    assert same_schema(replace(told, indexes=None), others[0])
+    assert not same_schema(replace(told, indexes=None), schema_with(documentType={"type": "object"}))
+    assert same_schema(None, None)
+    assert not same_schema(told, None)
 
 
 def test_tables_come_with_their_sizes():

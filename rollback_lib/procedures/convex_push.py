@@ -2,7 +2,7 @@
 
 - There is no rollback button in Convex: an earlier commit is pushed again by the official command line.
 - Between gate and effect the deployment is read again: its last push, its live code and whether it answers.
-- An exit code is no proof: what is live is told by the digests of the live modules, the last push and its message.
+- An exit code is no proof: what is live is asked of Convex (`convex_sight`).
 - A command line that outlived its process is waited for before anything is said or sent: while it is at it, nobody can
   say what will become of its push.
 """
@@ -15,18 +15,20 @@ from functools import partial
 
 from rollback_lib.clock import to_iso
 from rollback_lib.consent.gates import Ask, Gate
-from rollback_lib.errors import GateClosed, NotApplied, OutcomeUnknown, PlanViolation
+from rollback_lib.errors import GateClosed, NotApplied, OutcomeUnknown, PlanViolation, ReadRefused
 from rollback_lib.model import GateId, Pass, digest_of
 from rollback_lib.procedures.convex_refused import told, ways
 from rollback_lib.procedures.convex_rehearse import Rehearsing
 from rollback_lib.procedures.convex_search import push_fingerprint
 from rollback_lib.procedures.convex_shown import Chosen, Rehearsal, push_text
+from rollback_lib.procedures.convex_sight import Sight
 from rollback_lib.procedures.effects import Effect, Observation, Seen
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Notice, Progress, show
 from rollback_lib.procedures.vercel_facts import skew_of
 from rollback_lib.providers.convex_cli import Telling, cli_path, push_arguments
 from rollback_lib.providers.push_words import push_message
+from rollback_lib.providers.convex_facts import same_schema
 
 __all__ = ["PushAgain"]
 
@@ -165,31 +167,27 @@ class PushAgain:
             )
         convex, rehearsal = self.rehearsing.search.convex, self.rehearsed(chosen.sha)
         live, last = convex.live(), convex.last_push()
-        skew_s = skew_of(convex.heard)
-        is_live = live.runs(rehearsal.modules)
-        ours = (
-            last is not None
-            and last.message == self._message(chosen)
-            and last.at >= self._earliest(since, skew_s)
+        runs, skew_s = live.runs(rehearsal.modules), skew_of(convex.heard)
+        is_late = last is not None and last.at >= self._earliest(since, skew_s)
+        sight = Sight(
+            runs=runs,
+            enforced=self._enforces(rehearsal) if runs else None,
+            ran_before=rehearsal.was_live,
+            last=last,
+            is_late=is_late,
+            is_ours=is_late and last is not None and last.message == self._message(chosen),
         )
-        if is_live and ours:
-            assert last is not None
-            return Observation(
-                Seen.HAPPENED, f"live since {last.at:%H:%M:%S} UTC, as the last push says", skew_s
-            )
-        if is_live:
-            known_by = (
-                f"the last push is {last.message or 'without a message'!r}" if last else "no push on record"
-            )
-            return Observation(Seen.HAPPENED, f"the commit's code is live; {known_by}", skew_s)
-        if ours:
-            return Observation(
-                Seen.BROKEN, "our push is the last one, and other code is live", skew_s, overtaken=True
-            )
-        if last is not None and last.at >= self._earliest(since, skew_s):
-            detail = f"somebody else pushed at {last.at:%H:%M:%S} UTC ({last.message or 'no message'})"
-            return Observation(Seen.NOT_HAPPENED, detail, skew_s, overtaken=True)
-        return Observation(Seen.NOT_HAPPENED, "the code that was live before is live", skew_s)
+        return sight.judged(skew_s)
+
+    def _enforces(self, rehearsal: Rehearsal) -> bool | None:
+        """Say whether the commit's schema is the enforced one; None: one of them is not known."""
+        if rehearsal.functions is None:
+            return None
+        try:
+            schema = self.rehearsing.search.convex.schema()
+        except ReadRefused:
+            return None
+        return same_schema(schema, rehearsal.schema)
 
     @property
     def is_under_way(self) -> bool:

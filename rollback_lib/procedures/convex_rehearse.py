@@ -36,6 +36,10 @@ __all__ = ["Rehearsing", "own_folder"]
 _DRY_RUN = "attachments/convex-dry-run.txt"
 _UNCHANGED = "Nothing was changed by this run."
 FEW = 5  # functions that are named of the calls that wait
+_NO_OTHER_CODE = (
+    "the commit's functions run already, byte for byte: only schema, components or configuration can differ, "
+    "and that this push is live is told by its message alone"
+)
 _MESSAGE = "dry run"  # a command line that takes none is found out here, not behind the gate
 
 
@@ -112,6 +116,7 @@ class Rehearsing:
         reads = self.search.repository.variables(chosen.sha)
         unset = tuple(sorted(set(reads) - set(known)))
         waiting, fails = self._waiting(analysis)
+        was_live = self.search.convex.live().runs(bundle.modules)
         found = Rehearsal(
             sha=chosen.sha,
             at=began,
@@ -121,12 +126,13 @@ class Rehearsing:
             functions=analysis.functions if analysis else None,
             schema=analysis.schema if analysis else None,
             difference=differs,
-            warnings=(*self._surroundings(unset, differs), *waiting),
+            warnings=(*_no_other_code(was_live), *self._surroundings(unset, differs), *waiting),
             output=_DRY_RUN,
             reads=reads,
             unset=unset,
             fails=fails,
             unlisted=self.unlisted(analysis.schema if analysis else None),
+            was_live=was_live,
         )
         self._put_down(found)
         return found
@@ -313,6 +319,11 @@ class Rehearsing:
 
     def _file(self, name: str) -> Path:
         return self.session.journal.folder / name
+
+
+def _no_other_code(was_live: bool) -> tuple[str, ...]:
+    """Say where a push cannot be told by the code that runs."""
+    return (_NO_OTHER_CODE,) if was_live else ()
 
 
 def _named(waiting: tuple[Waiting, ...]) -> str:

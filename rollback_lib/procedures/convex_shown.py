@@ -184,6 +184,7 @@ class Rehearsal:
     unlisted: tuple[str, ...] | None = (
         None  # tables with documents that the schema does not list; None: not read
     )
+    was_live: bool | None = None  # its modules were what ran, before any push; None: an old run did not say
 
     @property
     def digest(self) -> str:

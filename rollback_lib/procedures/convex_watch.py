@@ -23,6 +23,7 @@ from rollback_lib.procedures.effects import Observation, Seen, pauses
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Listing, Progress, show, some
 from rollback_lib.providers.convex import ConvexClient
+from rollback_lib.providers.convex_facts import same_schema
 from rollback_lib.providers.convex_logs import Executions, FunctionErrors
 from rollback_lib.signals.checks import percent
 
@@ -177,7 +178,7 @@ class BackendWatch:
             return Check("P2.C4", title, CheckStatus.UNKNOWN, exc.reason, wanted, source)
         if rehearsal.functions is None:
             return Check("P2.C4", title, CheckStatus.UNKNOWN, "the commit's is not known", wanted, source)
-        if live != rehearsal.schema:
+        if not same_schema(live, rehearsal.schema):
             return Check("P2.C4", title, CheckStatus.FAILED, "another schema is enforced", wanted, source)
         fit = fit_of(live, self.push.rehearsing.unlisted(live))
         status = CheckStatus.PASSED if fit.checked else CheckStatus.UNKNOWN

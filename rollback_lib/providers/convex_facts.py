@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -47,12 +47,22 @@ __all__ = [
     "crons_of",
     "function_name",
     "functions_of",
+    "same_schema",
     "schema_of",
     "waiting_of",
 ]
 
 PUSHES = frozenset({"push_config", "push_config_with_components"})
 _ANYTHING = {"type": "any"}  # what a function takes or gives that says nothing about it
+_CREATED = "_creationTime"
+_INDEX_KINDS = (  # where a table lists them, what they are called here, where the field is
+    ("indexes", "by", "fields"),
+    ("searchIndexes", "search in", "searchField"),
+    ("vectorIndexes", "vectors of", "vectorField"),
+    ("stagedDbIndexes", "staged, by", "fields"),
+    ("stagedSearchIndexes", "staged, search in", "searchField"),
+    ("stagedVectorIndexes", "staged, vectors of", "vectorField"),
+)
 
 
 @dataclass(frozen=True)
@@ -194,10 +204,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Schema:
-    """What the documents of each table must look like."""
+    """What the documents of each table must look like, and which indexes there are."""
 
     tables: tuple[tuple[str, str], ...]  # name and digest of its validator, by name
     validated: bool  # False: the schema is not enforced
+    indexes: tuple[tuple[str, str], ...] | None = (
+        None  # users.by_clerk and its fields; None: an old run did not say
+    )
 
     @classmethod
     def of(cls, raw: Any) -> Self | None:
@@ -209,7 +222,8 @@ class Schema:
         named = {
             a_text(table.get("tableName")) or "": digest_of(table.get("documentType")) for table in found
         }
-        return cls(tuple(sorted(named.items())), shape.get("schemaValidation") is not False)
+        indexes = sorted(one for table in found for one in _indexes(table))
+        return cls(tuple(sorted(named.items())), shape.get("schemaValidation") is not False, tuple(indexes))
 
 
 @dataclass(frozen=True)
@@ -311,6 +325,15 @@ def schema_of(reply: Reply, value: Any) -> Schema | None:
         raise unusable(reply, "a schema as JSON text") from exc
 
 
+def same_schema(one: Schema | None, other: Schema | None) -> bool:
+    """Say whether two ask the same of documents, and have the same indexes where those of both are known."""
+    if one is None or other is None:
+        return one is other
+    if None in (one.indexes, other.indexes):
+        one, other = replace(one, indexes=None), replace(other, indexes=None)
+    return one == other
+
+
 def crons_of(value: Any) -> tuple[Cron, ...]:
     """Read the crons, by name."""
     found = []
@@ -342,6 +365,21 @@ def actor_of(raw: Shape) -> str:
     of = a_text(actor.get("member_id")) if kind == "token" else None
     named = f"{kind or 'member'} {number}" if number else kind or "unknown"
     return f"{named} of member {of}" if of else named
+
+
+def _indexes(table: Shape) -> Iterator[tuple[str, str]]:
+    """Read the indexes of a table; Convex adds the time of creation to the fields of each, which some lists say."""
+    name = a_text(table.get("tableName")) or ""
+    for kind, word, place in _INDEX_KINDS:
+        for one in map(a_mapping, a_list(table.get(kind))):
+            fields = [str(part) for part in a_list(one.get("fields")) if part != _CREATED]
+            about = ", ".join(fields) or a_text(one.get(place)) or ""
+            size = a_whole(one.get("dimensions"))
+            filters = ", ".join(sorted(map(str, a_list(one.get("filterFields")))))
+            told = (
+                f"{word} {about}{f' ({size})' if size else ''}{f', filtered by {filters}' if filters else ''}"
+            )
+            yield f"{name}.{a_text(one.get('indexDescriptor')) or ''}", told
 
 
 def _by_name(found: Iterable[Function]) -> tuple[Function, ...]:

@@ -130,7 +130,8 @@ class Company:
     @property
     def live(self) -> str:
         """Name the revision that the backend runs, by its part in the past."""
-        parts = {self.backend.code_of(self.sha(role)): role for role in ("good", "bad", "hotfix")}
+        parts = {app.key: role for role, app in self.backend.releases.items()}
+        parts |= {self.backend.code_of(self.sha(role)): role for role in ("good", "bad", "hotfix")}
         return parts.get(self.backend.live.app.key, "unknown")
 
     def sha(self, role: str) -> str:

@@ -223,6 +223,39 @@ COLLEAGUE = (
         quick=True,
     ),
 )
+# The bad commit has the good one's functions: what runs says nothing of whether the push happened.
+SCHEMA_ALONE: dict[str, Any] = {"meanwhile": {"access": meanwhile.only_its_schema_is_bad}}
+SCHEMA = (
+    Day(
+        "only the schema is bad",
+        pushes=LIVE,
+        warns=("the commit's functions run already",),
+        **SCHEMA_ALONE,
+        **VERIFIED,
+    ),
+    Day(
+        "only the schema is bad, and the push is refused",
+        NotApplied,
+        "push",
+        "failed",
+        "schema",
+        world=REFUSED_AS_IT_FINISHES,
+        pushes=((400, False),),
+        says=(f"are not set: {UNSET}",),
+        state="This run changed nothing",
+        next_step="Set these environment variables",
+        quick=True,
+        **SCHEMA_ALONE,
+    ),
+    Day(
+        "only the schema is bad, and the command line's requests are lost",
+        world=convex("reset_before", times=4),
+        pushes=(*LOST * 4, *LIVE),
+        after=meanwhile.was_observed_before_anything_else,
+        **SCHEMA_ALONE,
+        **VERIFIED,
+    ),
+)
 # What the stand-in is believed for: the same days with the official command line. It sends a lost request again by
 # itself, oftener than the stand-in does.
 OFFICIAL = tuple(
@@ -239,4 +272,4 @@ OFFICIAL = tuple(
         "variable that the code requires is not set",
     )
 )
-DAYS = (*CUT, *COLLEAGUE, *OFFICIAL)
+DAYS = (*CUT, *COLLEAGUE, *SCHEMA, *OFFICIAL)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from backend_company import Company
 
 from rollback_lib.journal import Line
+from rollback_lib.node import cache_folder
 from rollback_lib.simulator import Fault
+from rollback_lib.simulator.convex.code import Module, PushedApp
+from rollback_lib.simulator.convex_app import prepared
 
 __all__ = [
     "clone_is_as_it_was",
@@ -18,6 +23,7 @@ __all__ = [
     "gate_has_shown",
     "key",
     "log_loses",
+    "only_its_schema_is_bad",
     "shallow_clone",
     "somebody_works_in_the_clone",
     "three_of_four_queries_failed",
@@ -30,6 +36,20 @@ Lines = tuple[Line, ...]
 def colleague_pushes(company: Company) -> None:
     """Somebody else puts a mended version live."""
     company.backend.push_by_colleague("hotfix")
+
+
+def only_its_schema_is_bad(company: Company) -> None:
+    """What the last push broke is an index that is gone: its functions are the good ones."""
+    good = PushedApp.from_request(prepared("good", cache_folder()).request)
+    schema = company.backend.evaluated(good).schema
+    assert schema is not None
+    tree = json.loads(schema.text)
+    next(table for table in tree["tables"] if table["indexes"])["indexes"].pop()
+    module = Module("schema.js", f"export default {{ export: () => {json.dumps(json.dumps(tree))} }};")
+    bad = replace(good, schema=module)
+    company.backend.releases["schema"] = bad
+    message = company.backend.audit.rows[-1].metadata["message"]
+    company.backend.install(bad, message)
 
 
 def convex_goes_down_once_it_is_live(company: Company) -> None:

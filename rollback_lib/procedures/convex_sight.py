@@ -1,0 +1,55 @@
+"""Whether a push happened, judged from what Convex shows; reads nothing by itself.
+
+- An exit code is no proof: what is live is told by the digests of the live modules, the enforced schema, the last push
+  and its message.
+- Where the commit's modules ran before any push they prove nothing: then the last push has to be ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollback_lib.procedures.effects import Observation, Seen
+from rollback_lib.providers.convex_facts import AuditEvent
+
+__all__ = ["Sight"]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What Convex shows of a push, at one look."""
+
+    runs: bool  # the commit's modules are what runs
+    enforced: bool | None  # its schema is the enforced one; None: one of them is not known
+    ran_before: bool | None  # its modules ran before any push of this run; None: not known
+    last: AuditEvent | None
+    is_late: bool  # the last push is no older than our request
+    is_ours: bool  # and has our message
+
+    def judged(self, skew_s: float | None) -> Observation:
+        """Say whether it happened.
+
+        Args:
+            skew_s: How far Convex's clock is ahead of ours, for who reads the times.
+        """
+        if self.runs and self.enforced is not False:
+            if self.is_ours and self.last is not None:
+                text = f"live since {self.last.at:%H:%M:%S} UTC, as the last push says"
+                return Observation(Seen.HAPPENED, text, skew_s)
+            if self.ran_before is False:
+                text = f"the last push is {self._message!r}" if self.last else "no push on record"
+                return Observation(Seen.HAPPENED, f"the commit's code is live; {text}", skew_s)
+        if self.is_ours:
+            other = "another schema is enforced" if self.runs else "other code is live"
+            return Observation(Seen.BROKEN, f"our push is the last one, and {other}", skew_s, overtaken=True)
+        if self.is_late and self.last is not None:
+            text = (
+                f"somebody else pushed at {self.last.at:%H:%M:%S} UTC ({self.last.message or 'no message'})"
+            )
+            return Observation(Seen.NOT_HAPPENED, text, skew_s, overtaken=True)
+        before = "no push of this run is on record" if self.runs else "the code that was live before is live"
+        return Observation(Seen.NOT_HAPPENED, before, skew_s)
+
+    @property
+    def _message(self) -> str:
+        return (self.last.message if self.last is not None else "") or "without a message"
