@@ -16,7 +16,7 @@ from consents import FREE, LEAD, NAME, By, Tenure, approval_for, begin, events, 
 from http_fakes import Platform, door, ok
 
 from rollback_lib.clock import to_iso
-from rollback_lib.consent.gates import Approval, Ask, Gate, Permit
+from rollback_lib.consent.gates import LOOK_COUNTS_S, Approval, Ask, Gate, Permit
 from rollback_lib.consent.policy import Demand
 from rollback_lib.errors import (
     GateClosed,
@@ -741,6 +741,25 @@ def test_an_approval_that_something_speaks_against_falls_on_record_and_closes_th
     with pytest.raises(GateClosed):
         gate.permit("roll back", step="P1.S4", data={}, check=lambda: None)
     assert events(journal, "effect") == []
+
+
+@pytest.mark.parametrize(("prepares_s", "looked"), [(LOOK_COUNTS_S, 0), (LOOK_COUNTS_S + 0.1, 1)], ids=str)
+def test_what_was_prepared_for_long_is_looked_at_again_before_it_leaves(
+    journal: Journal, clock: FakeClock, prepares_s: float, looked: int
+) -> None:
+    """Between the last look and the first request minutes may pass, for packages: somebody may have acted meanwhile."""
+    gate, by = approved(journal)
+    looks: list[int] = []
+    permit = gate.permit("roll back", step="P1.S4", data={}, check=lambda: looks.append(1))
+    clock.advance(prepares_s)
+    permit.admit(sending())
+    assert len(looks) == looked
+    late = gate.permit("roll back", step="P1.S4", data={}, check=lambda: looks.append(1))
+    by.against, by.find = "refused by Dee Deputy", nobody("refused by Dee Deputy")
+    clock.advance(LOOK_COUNTS_S + 0.1)
+    with pytest.raises(GateClosed, match="refused by Dee Deputy"):
+        late.admit(sending())
+    assert events(journal, "effect").count("effect.sending") == 1
 
 
 def test_an_approval_that_fell_and_is_given_again_opens_anew(journal: Journal) -> None:

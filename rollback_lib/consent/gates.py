@@ -8,7 +8,8 @@
   it is asked for again at every look, the last one right before the effect.
 - Approvals let one effect of one run through; what they were used for is put down before it is sent.
 - Nobody is asked for an approval that could not open the gate anyway.
-- Only an open gate gives a permit, and a permit asks its gate again before each request leaves.
+- Only an open gate gives a permit, and a permit asks its gate again before each request leaves: whatever is prepared
+  between the last look and the request, what it finds is looked at again.
 - A request leaves only while the run holds its environment, and once another machine could know of it.
 - Everything shown, typed and approved is in the journal before it counts.
 """
@@ -29,11 +30,22 @@ from rollback_lib.journal import Intent, Journal
 from rollback_lib.journal.attempts import effect_in_doubt
 from rollback_lib.model import Answer, GateId, RequestClass, Sending, canonical_text, digest_of
 
-__all__ = ["DIGEST_SHOWN", "Approval", "Ask", "Gate", "Permit", "Source", "Tenure", "what_moved"]
+__all__ = [
+    "DIGEST_SHOWN",
+    "LOOK_COUNTS_S",
+    "Approval",
+    "Ask",
+    "Gate",
+    "Permit",
+    "Source",
+    "Tenure",
+    "what_moved",
+]
 
 DIGEST_SHOWN = 16  # characters of a digest by which people tell requests apart
 DIGEST_VERSION = 1
 
+LOOK_COUNTS_S = 2.0  # a look at gate and platform that is older does not count for a request that leaves now
 TYPED_LIMIT = 80  # characters of a wrong text that are kept
 
 
@@ -282,7 +294,8 @@ class Gate:
             name: Of the effect.
             step: The plan's step.
             data: What belongs to the intent: the state before, the inverse.
-            check: Asked right before each repeated attempt leaves; raises if the platform is no longer as it was decided on.
+            check: Asked right before this was called, and again before each attempt that leaves later than at once; raises if
+                the platform is no longer as it was decided on.
 
         Raises:
             GateClosed: The gate is not open, or its approvals were used for something else; nothing was sent.
@@ -378,6 +391,7 @@ class Permit(Intent):
     ) -> None:
         gate.require_open()
         self.gate, self.check = gate, check
+        self._looked = gate.journal.clock.monotonic()
         super().__init__(gate.journal, name, step, {"gate": gate.ask.gate, "digest": gate.ask.digest} | data)
 
     def admit(self, sending: Sending) -> None:
@@ -398,9 +412,7 @@ class Permit(Intent):
                 "Nothing was sent.",
                 "Run the cells from the top, in order: the gate is about what step 3 found.",
             )
-        if self.attempts:  # the first attempt follows its own look at once; a repeated one has waited
-            self.gate.reconfirm()
-            self.check()
+        self._look_again()
         self.gate.require_open()
         sent = self.gate.sent_so_far()  # before the line of an attempt that may not leave
         with _told_truly(sent):
@@ -412,6 +424,14 @@ class Permit(Intent):
         except RollbackError as exc:
             self.answered(sending, Answer("not_sent", None, exc.happened))
             raise
+
+    def _look_again(self) -> None:
+        """Look at gate and platform once more, unless the look that this permit was given on has only just been."""
+        clock = self.gate.journal.clock
+        if self.attempts or clock.monotonic() - self._looked > LOOK_COUNTS_S:
+            self.gate.reconfirm()
+            self.check()
+            self._looked = clock.monotonic()
 
 
 @contextmanager

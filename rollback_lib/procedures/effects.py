@@ -96,7 +96,8 @@ class Carrier:
         Args:
             effect: What to do.
             gate: Must be open.
-            check_state: Reads the platform and raises if it moved since the gate was shown; asked right before sending.
+            check_state: Reads the platform and raises if it moved since the gate was shown; asked right before sending, and once more where
+                what is prepared for the request takes its time.
 
         Raises:
             GateClosed: Nothing was sent.

@@ -134,6 +134,18 @@ COLLEAGUE = (
         quick=True,
     ),
     Day(
+        "colleague pushes while the commit is laid out for the push",
+        GateClosed,
+        "push",
+        "refused",
+        "hotfix",
+        meanwhile={"push": meanwhile.colleague_pushes_during_the_checkout},
+        says=("no longer fits", "last push: was", "live code: was"),
+        state="has sent nothing",
+        next_step=ASK,
+        quick=True,
+    ),
+    Day(
         "colleague is quicker by a moment",
         live="hotfix",
         world=convex("concurrent_push", pushes="hotfix"),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from backend_company import Company
 
+from rollback_lib.consent.gates import LOOK_COUNTS_S
 from rollback_lib.journal import Line
 from rollback_lib.node import cache_folder
+from rollback_lib.providers.checkout import Checkout
 from rollback_lib.simulator import Fault
 from rollback_lib.simulator.convex.code import Module, PushedApp
 from rollback_lib.simulator.convex_app import prepared
@@ -19,6 +23,7 @@ from rollback_lib.simulator.convex_app import prepared
 __all__ = [
     "clone_is_as_it_was",
     "colleague_pushes",
+    "colleague_pushes_during_the_checkout",
     "convex_goes_down_once_it_is_live",
     "gate_has_shown",
     "key",
@@ -36,6 +41,18 @@ Lines = tuple[Line, ...]
 def colleague_pushes(company: Company) -> None:
     """Somebody else puts a mended version live."""
     company.backend.push_by_colleague("hotfix")
+
+
+def colleague_pushes_during_the_checkout(company: Company) -> None:
+    """Laying the commit out for the push takes its time; that is when somebody puts a mended version live."""
+    furnish = Checkout.furnish
+
+    def slowly(checkout: Checkout, packages: Path, project: str = "") -> None:
+        furnish(checkout, packages, project)
+        colleague_pushes(company)
+        time.sleep(LOOK_COUNTS_S + 0.1)
+
+    company.patch.setattr(Checkout, "furnish", slowly)
 
 
 def only_its_schema_is_bad(company: Company) -> None:
