@@ -339,6 +339,42 @@ def test_look_counts_for_two_seconds_at_most(folder: Store) -> None:
         lease.require(10, at_most_s=LOOK_S)
 
 
+def test_long_change_under_way_learns_that_it_was_taken_over(store: Store) -> None:
+    """As soon as a look is old enough to be made again, without a request that would ask for it."""
+    clock = FakeClock()
+    lease = take(store, clock=clock)
+    take(store, BEN, from_run="P1-ana")
+    lease.keep()  # the look of a moment ago
+    clock.advance(LOOK_S + 0.1)
+    with pytest.raises(LeaseHeld, match="run P1-ben of ben on desk-b"):
+        lease.keep()
+
+
+def test_long_change_bears_a_store_that_is_away_for_as_long_as_the_lease_lasts(folder: Store) -> None:
+    """Ended by every hiccup it would be left half way; without a lease it may not go on."""
+    clock = FakeClock()
+    lease = take(folder, clock=clock)
+    lease.store = BadDay(folder, clock, down=True)
+    clock.advance(ASK.ttl_s)
+    lease.keep()
+    clock.advance(0.1)
+    with pytest.raises(LeaseHeld, match="ran out"):
+        lease.keep()
+
+
+def test_long_change_is_heard_of_meanwhile(folder: Store) -> None:
+    """It does not lose what it holds by taking long; given back, it ends."""
+    clock = FakeClock()
+    lease = take(folder, clock=clock)
+    for _ in range(100):
+        clock.advance(LOOK_S + 0.1)
+        lease.keep()
+    lease.require(10)
+    lease.release()
+    with pytest.raises(LeaseHeld, match="given the lease on production back"):
+        lease.keep()
+
+
 def test_store_too_slow_to_be_sure_lets_nothing_pass(folder: Store) -> None:
     """An answer that was on its way for longer than a look counts is none."""
     clock = FakeClock()

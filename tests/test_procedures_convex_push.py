@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import FakeClock
 from test_procedures_convex_shown import chosen, rehearsal
 
-from rollback_lib.errors import ReadRefused
+from rollback_lib.clock import to_iso
+from rollback_lib.errors import LeaseHeld, ReadRefused
+from rollback_lib.journal import Line
+from rollback_lib.model import RunId
 from rollback_lib.procedures.convex_push import PushAgain, push_message
 from rollback_lib.procedures.effects import Observation, Seen
 from rollback_lib.providers.convex_cli import Orphan
@@ -51,13 +56,24 @@ class Deployment:
         return self.enforced
 
 
-def push_of(deployment: Deployment, left: Orphan | None = None, **rehearsed: Any) -> PushAgain:
+def push_of(
+    deployment: Deployment,
+    left: Orphan | None = None,
+    lines: tuple[Line, ...] = (),
+    clock: FakeClock | None = None,
+    leasing: Any = None,
+    **rehearsed: Any,
+) -> PushAgain:
     """Give the push of a run whose dry run was right: the commit has the old module and the index."""
     facts = {"modules": (OLD,), "schema": WITH_INDEX, "was_live": False} | rehearsed
     found = rehearsal(**facts)
     policy = SimpleNamespace(clock_skew_s=2.0, push_limit_s=900.0)
     session: Any = SimpleNamespace(
-        resolved=SimpleNamespace(policy=policy), journal=SimpleNamespace(run=RUN), incident=INCIDENT
+        resolved=SimpleNamespace(policy=policy),
+        journal=SimpleNamespace(run=RUN, lines=lines),
+        incident=INCIDENT,
+        clock=clock or FakeClock(at=SENT + timedelta(minutes=1)),
+        leasing=leasing,
     )
     rehearsing: Any = SimpleNamespace(
         search=SimpleNamespace(convex=deployment),
@@ -126,3 +142,71 @@ def test_colleague_with_the_same_modules_and_another_schema_has_overtaken_us():
 def test_schema_that_is_not_known_holds_nothing_up(deployment: Deployment, rehearsed: dict[str, Any]):
     """Then modules and message decide, as far as they go."""
     assert observed(deployment, **rehearsed).seen is Seen.HAPPENED
+
+
+# A push that another process began
+
+
+def lines_of(host: str, *after: str) -> tuple[Line, ...]:
+    """Give the journal of a run whose push left from a machine; with what was written after that."""
+    told = [("prepare.intent", {"name": "lease on production", "host": host}), ("effect.sending", {})]
+    told += [(event, {}) for event in after]
+    return tuple(
+        Line(seq, to_iso(SENT), RunId(RUN), event, "P2.S4", "ana", data, "", "")
+        for seq, (event, data) in enumerate(told, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("after_s", "seen"),
+    [(911.9, Seen.UNCLEAR), (912.0, Seen.NOT_HAPPENED)],
+    ids=["while it may run", "later"],
+)
+def test_push_of_another_machine_may_be_under_way_for_as_long_as_one_takes(after_s: float, seen: Seen):
+    """What is not seen yet did not fail: nothing is sent beside it, and it is said until when."""
+    clock = FakeClock(at=SENT + timedelta(seconds=after_s))
+    found = push_of(Deployment(NEW), lines=lines_of("desk-b"), clock=clock).observe(chosen(), SENT)
+    assert found.seen is seen
+    if seen is Seen.UNCLEAR:
+        assert "push on desk-b may be under way until 22:20:12 UTC" in found.detail
+
+
+def test_push_of_another_machine_that_is_seen_live_is_waited_for_no_more():
+    """It happened: that is known at once."""
+    push = push_of(Deployment(last=pushed(OURS)), lines=lines_of("desk-b"))
+    assert push.observe(chosen(), SENT).seen is Seen.HAPPENED
+
+
+def test_colleague_who_pushed_does_not_end_the_one_under_way():
+    """Ours may still take the place of theirs: that is no settled state."""
+    push = push_of(Deployment(NEW, last=pushed("fix")), lines=lines_of("desk-b"))
+    found = push.observe(chosen(), SENT)
+    assert (found.seen, found.overtaken) == (Seen.UNCLEAR, False)
+    assert "somebody else pushed" in found.detail
+
+
+@pytest.mark.parametrize("after", ["effect.answered", "effect.failed", "effect.done"])
+def test_push_of_another_machine_whose_end_is_on_record_is_over(after: str):
+    """Its own process saw it end, or somebody settled it."""
+    push = push_of(Deployment(NEW), lines=lines_of("desk-b", after))
+    assert push.observe(chosen(), SENT).seen is Seen.NOT_HAPPENED
+
+
+def test_push_of_this_machine_is_known_to_have_ended():
+    """Nothing runs in the slot that all runs of a machine share."""
+    push = push_of(Deployment(NEW), lines=lines_of(socket.gethostname()))
+    assert push.observe(chosen(), SENT).seen is Seen.NOT_HAPPENED
+
+
+def test_push_of_a_run_that_lost_its_lease_is_ended_and_says_what_is_not_known():
+    """Asked while it runs; that nothing was sent would not be true any more."""
+
+    class Lost:
+        def keep(self) -> None:
+            raise LeaseHeld("Run P1-ben took it.", "Nothing was sent by this.", "Ask ben.")
+
+    with pytest.raises(LeaseHeld) as caught:
+        push_of(Deployment(), leasing=Lost())._keep()
+    assert caught.value.happened == "The push was ended half way: Run P1-ben took it."
+    assert "may run either code" in caught.value.state
+    assert caught.value.next_step == "Ask ben."

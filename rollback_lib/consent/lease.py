@@ -286,15 +286,35 @@ class Lease:
         """
         with self._guard:
             if self._over:
-                raise LeaseHeld(
-                    f"Run {self.holder.run} has given the lease on {self.environment} back.",
-                    _NOTHING,
-                    "Run the cell again: it takes the lease first.",
-                )
+                raise self._given_back()
             self.settle()
             if not at_most_s or self.clock.monotonic() - self._looked > at_most_s:
                 self.renew()
             self._refuse_late(deadline_s)
+
+    def keep(self) -> None:
+        """Make sure that it is still held while a change is under way that takes longer than one request.
+
+        A store that gives no answer is borne with for as long as the lease lasts.
+
+        Raises:
+            LeaseHeld: Given back, taken over, or not heard of for its time to live: what is under way has to end.
+        """
+        with self._guard:
+            if self._over:
+                raise self._given_back()
+            if self.clock.monotonic() - self._looked <= LOOK_S:
+                return
+            try:
+                self.renew()
+            except Unreachable as exc:
+                if self.clock.monotonic() - self._heard <= self.terms.ttl_s:
+                    return
+                raise LeaseHeld(
+                    f"The lease on {self.environment} ran out: the store could not be told of run {self.holder.run} for {self.terms.ttl_s:g} s.",
+                    _NOTHING,
+                    "See to the store, then run the open cell and this cell again.",
+                ) from exc
 
     def release(self) -> None:
         """Give it back; it is not renewed any more whatever comes of it.
@@ -308,6 +328,13 @@ class Lease:
                 self.store.create(
                     _key(self.environment, self.generation, "released"), _claim(self.holder, self.terms)
                 )
+
+    def _given_back(self) -> LeaseHeld:
+        return LeaseHeld(
+            f"Run {self.holder.run} has given the lease on {self.environment} back.",
+            _NOTHING,
+            "Run the cell again: it takes the lease first.",
+        )
 
     def _refuse_lost(self) -> None:
         place = f"leases/{self.environment}"

@@ -4,24 +4,31 @@
 - Between gate and effect the deployment is read again: its last push, its live code and whether it answers.
 - An exit code is no proof: what is live is asked of Convex (`convex_sight`).
 - A command line that outlived its process is waited for before anything is said or sent: while it is at it, nobody can
-  say what will become of its push.
+  say what will become of its push. On another machine it counts as under way for as long as one may take.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from rollback_lib.clock import to_iso
 from rollback_lib.consent.gates import Ask, Gate
-from rollback_lib.errors import GateClosed, NotApplied, OutcomeUnknown, PlanViolation, ReadRefused
+from rollback_lib.errors import (
+    GateClosed,
+    LeaseHeld,
+    NotApplied,
+    OutcomeUnknown,
+    PlanViolation,
+    ReadRefused,
+)
 from rollback_lib.model import GateId, Pass, digest_of
 from rollback_lib.procedures.convex_refused import told, ways
 from rollback_lib.procedures.convex_rehearse import Rehearsing
 from rollback_lib.procedures.convex_search import push_fingerprint
 from rollback_lib.procedures.convex_shown import Chosen, Rehearsal, push_text
-from rollback_lib.procedures.convex_sight import Sight
+from rollback_lib.procedures.convex_sight import ENDING_S, Sight, elsewhere
 from rollback_lib.procedures.effects import Effect, Observation, Seen
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Notice, Progress, show
@@ -177,7 +184,20 @@ class PushAgain:
             is_late=is_late,
             is_ours=is_late and last is not None and last.message == self._message(chosen),
         )
-        return sight.judged(skew_s)
+        return self._unless_elsewhere(sight.judged(skew_s))
+
+    def _unless_elsewhere(self, found: Observation) -> Observation:
+        """Take back that it did not happen while the process that pushes may be at it on another machine."""
+        other = elsewhere(self.session.journal.lines, self._longest_elsewhere)
+        if found.seen is not Seen.NOT_HAPPENED or other is None or self.session.clock.now() >= other.until:
+            return found
+        text = f"this run's push on {other.host} may be under way until {other.until:%H:%M:%S} UTC; so far {found.detail}"
+        return replace(found, seen=Seen.UNCLEAR, detail=text, overtaken=False)
+
+    @property
+    def _longest_elsewhere(self) -> timedelta:
+        policy = self.session.resolved.policy
+        return timedelta(seconds=policy.push_limit_s + policy.clock_skew_s + ENDING_S)
 
     def _enforces(self, rehearsal: Rehearsal) -> bool | None:
         """Say whether the commit's schema is the enforced one; None: one of them is not known."""
@@ -273,8 +293,11 @@ class PushAgain:
             )
 
     def _keep(self) -> None:
-        """Ask while the command line runs whether the run still holds its environment."""
-        self.session.leasing.hold()
+        """Ask while the command line runs whether the run still holds its environment; what is raised ends it."""
+        try:
+            self.session.leasing.keep()
+        except LeaseHeld as exc:
+            raise LeaseHeld(f"The push was ended half way: {exc.happened}", _MAY_HAVE, exc.next_step) from exc
 
     def _message(self, chosen: Chosen) -> str:
         return push_message(chosen.sha, self.session.incident, self.session.journal.run)

@@ -3,16 +3,24 @@
 - An exit code is no proof: what is live is told by the digests of the live modules, the enforced schema, the last push
   and its message.
 - Where the commit's modules ran before any push they prove nothing: then the last push has to be ours.
+- A push that left on another machine, and whose process never wrote down what came of it, may be under way there.
 """
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from rollback_lib.journal import Line
 from rollback_lib.procedures.effects import Observation, Seen
 from rollback_lib.providers.convex_facts import AuditEvent
 
-__all__ = ["Sight"]
+__all__ = ["ENDING_S", "Elsewhere", "Sight", "elsewhere"]
+
+ENDING_S = 10.0  # from the end of its time until nothing of a command line is left
+_SETTLED = ("effect.answered", "effect.done", "effect.failed")
 
 
 @dataclass(frozen=True)
@@ -53,3 +61,34 @@ class Sight:
     @property
     def _message(self) -> str:
         return (self.last.message if self.last is not None else "") or "without a message"
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A push of the run that may be under way on another machine."""
+
+    host: str
+    until: datetime
+
+
+def elsewhere(lines: Sequence[Line], longest: timedelta) -> Elsewhere | None:
+    """Find the push of a run that may be under way on another machine.
+
+    None where there is none, what became of it is written down, or it left here: then this machine's own slot tells.
+
+    Args:
+        lines: Of the run's journal.
+        longest: For how long one may take, with what the clocks of two machines differ.
+    """
+    sent = next((line for line in reversed(lines) if line.event == "effect.sending"), None)
+    if sent is None or any(line.event in _SETTLED for line in lines if line.seq > sent.seq):
+        return None
+    hosts = [
+        str(line.data["host"])
+        for line in lines
+        if line.event == "prepare.intent" and "host" in line.data and line.seq < sent.seq
+    ]
+    host = hosts[-1] if hosts else "an unknown machine"
+    if host == socket.gethostname():
+        return None
+    return Elsewhere(host, datetime.fromisoformat(sent.at) + longest)

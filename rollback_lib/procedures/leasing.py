@@ -170,6 +170,14 @@ class Leasing:
         self.mirror.push()
         self._held().require(deadline_s, at_most_s=LOOK_S)
 
+    def keep(self) -> None:
+        """Make sure that the run still has the lease while a long change is under way; asks the store, not the memory.
+
+        Raises:
+            LeaseHeld: It was taken over, or ran out: what is under way has to be ended.
+        """
+        self._held().keep()
+
     def let_go(self) -> None:
         """Give the lease back, on record; a store that cannot be reached is a warning, the lease expires by itself."""
         lease, self._lease = self._lease, None
