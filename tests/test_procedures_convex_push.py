@@ -13,7 +13,7 @@ from conftest import FakeClock
 from test_procedures_convex_shown import chosen, rehearsal
 
 from rollback_lib.clock import to_iso
-from rollback_lib.errors import LeaseHeld, ReadRefused
+from rollback_lib.errors import LeaseHeld, OutcomeUnknown, ReadRefused
 from rollback_lib.journal import Line
 from rollback_lib.model import RunId
 from rollback_lib.procedures.convex_push import PushAgain, push_message
@@ -67,7 +67,7 @@ def push_of(
     """Give the push of a run whose dry run was right: the commit has the old module and the index."""
     facts = {"modules": (OLD,), "schema": WITH_INDEX, "was_live": False} | rehearsed
     found = rehearsal(**facts)
-    policy = SimpleNamespace(clock_skew_s=2.0, push_limit_s=900.0)
+    policy = SimpleNamespace(clock_skew_s=2.0, push_limit_s=900.0, push_deadline_s=120.0)
     session: Any = SimpleNamespace(
         resolved=SimpleNamespace(policy=policy),
         journal=SimpleNamespace(run=RUN, lines=lines),
@@ -78,7 +78,7 @@ def push_of(
     rehearsing: Any = SimpleNamespace(
         search=SimpleNamespace(convex=deployment),
         last=lambda _: found,
-        cli=SimpleNamespace(left=lambda: left),
+        cli=SimpleNamespace(left=lambda: left, await_end=lambda _: False),
     )
     return PushAgain(session, rehearsing)
 
@@ -210,3 +210,20 @@ def test_push_of_a_run_that_lost_its_lease_is_ended_and_says_what_is_not_known()
     assert caught.value.happened == "The push was ended half way: Run P1-ben took it."
     assert "may run either code" in caught.value.state
     assert caught.value.next_step == "Ask ben."
+
+
+@pytest.mark.parametrize(
+    ("pid", "says"),
+    [
+        (4711, "Wait for it, or end it with all that it began (kill -- -4711); then run this cell again"),
+        (None, "Wait for it; then run this cell again"),
+    ],
+    ids=str,
+)
+def test_push_that_is_still_under_way_here_is_told_with_what_ends_it(pid: int | None, says: str):
+    """The whole group: the number is that of the shell that waits for the command line."""
+    orphan = Orphan(("deploy",), "a" * 40, "2026-11-23T22:05:00.000Z", pid, running=True, result=None)
+    push = push_of(Deployment(), left=orphan)
+    with pytest.raises(OutcomeUnknown) as caught:
+        push.await_earlier()
+    assert caught.value.next_step.startswith(says)

@@ -114,6 +114,18 @@ def test_program_that_takes_too_long_is_ended_with_all_it_began(slot):
     assert slot.running() is None
 
 
+def test_command_that_a_person_is_told_ends_it_with_all_it_began(slot):
+    """The number leads the group: ended by it alone, the program that the shell waits for would go on."""
+    child = start(slot, "sleep 60 & echo $! >began; wait")
+    began = slot.folder.parent / "began"
+    eventually(lambda: began.exists() and began.read_text().endswith("\n") and slot.left().pid)
+    assert os.getpgid(slot.left().pid) == slot.left().pid == child.pid
+    subprocess.run(["/bin/sh", "-c", f"kill -- -{slot.left().pid}"], check=True)
+    assert child.follow(lambda _: None, 10, CLOCK).code is None
+    eventually(lambda: gone(int(began.read_text())))
+    assert slot.running() is None
+
+
 def test_caller_that_must_not_go_on_ends_the_program(slot):
     """What is asked each second goes up; the program is ended first."""
     child = start(slot, "sleep 60")

@@ -228,10 +228,12 @@ class PushAgain:
         show(Notice(f"Waits for the {what} that began at {orphan.began_at}, for at most {most_s:g} s"))
         if self.rehearsing.cli.await_end(most_s) or orphan.dry:
             return
+        # The number is that of the shell which leads the group: ended alone, it would leave the command line at it.
+        ending = f", or end it with all that it began (kill -- -{orphan.pid})" if orphan.pid else ""
         raise OutcomeUnknown(
             f"The push that began at {orphan.began_at} is still under way (process {orphan.pid}), {most_s:g} s after it was found.",
             _MAY_HAVE,
-            f"Wait for it, or end it (kill {orphan.pid}); then run this cell again: it asks Convex first.",
+            f"Wait for it{ending}; then run this cell again: it asks Convex first.",
         )
 
     def take_over_output(self) -> None:

@@ -34,7 +34,7 @@ POLL_S = 0.05
 KEEP_S = 1.0  # how often the caller is asked whether to go on
 PATIENCE_S = 5.0  # between asking a program to end and ending it
 OTHERS_LOOK_S = 1.0  # somebody who only looks holds the lock for a moment
-# Writes its own number, runs the program, and writes how it ended.
+# Writes its own number, which is that of the group as well (`start_new_session`), runs the program, and writes how it ended.
 _BEGIN = 'echo $$ >"$1"; code=$2; shift 2; "$@"; ended=$?; echo $ended >"$code"; exit $ended'
 
 
