@@ -6,8 +6,10 @@ import hashlib
 import itertools
 import os
 import pickle
+import shutil
 import subprocess
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -496,6 +498,47 @@ def test_packages_stand_in_the_checkout_itself_and_are_replaced_by_others(reposi
         assert packages.resolve() == packages
     made.remove()
     assert (tmp_path / "b" / "sub" / "b.js").read_text() == "b"
+
+
+@pytest.mark.parametrize(
+    ("link", "project"),
+    [("node_modules", ""), ("site/node_modules", "site"), ("apps", "apps/site"), ("apps/site", "apps/site")],
+    ids=str,
+)
+def test_link_of_the_commit_takes_no_packages_elsewhere(app, repository, tmp_path, link: str, project: str):
+    """What would run with the deploy key is not the lockfile's, and what would be removed is not ours: refused."""
+    outside = tmp_path / "outside"
+    for place in ("convex", "node_modules", "site/node_modules"):
+        (outside / place).mkdir(parents=True)
+        (outside / place / "mine.js").write_text("mine")
+    before = whole(outside)
+    (app.folder / link).parent.mkdir(parents=True, exist_ok=True)
+    (app.folder / link).symlink_to(outside)
+    app.git("add", "--force", link)
+    app.git("commit", "--quiet", "--message", "a link")
+    (tmp_path / "packages").mkdir()
+    made = repository.checkout(app.git("rev-parse", "main").strip(), tmp_path / "one")
+    for ask in (made.require_own_place, partial(made.furnish, tmp_path / "packages")):
+        with pytest.raises(BadParameters, match=f"has a link at {link}, where its own packages"):
+            ask(project)
+    assert whole(outside) == before
+
+
+def test_packages_that_cannot_be_replaced_are_not_left_in_their_place(
+    repository, shas, tmp_path, monkeypatch
+):
+    """Whoever pushes would push with other packages than the lockfile's."""
+    made = repository.checkout(shas[0], tmp_path / "one")
+    (made.folder / "node_modules").mkdir()
+    (tmp_path / "packages").mkdir()
+
+    def full(*_: object, ignore_errors: bool = False, **__: object) -> None:
+        if not ignore_errors:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shutil, "rmtree", full)
+    with pytest.raises(PermissionError):
+        made.furnish(tmp_path / "packages")
 
 
 def test_values_survive_pickling(repository, shas):

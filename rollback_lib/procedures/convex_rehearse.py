@@ -171,12 +171,14 @@ class Rehearsing:
         """Return the commit in a folder of this run's own, with its packages.
 
         Raises:
-            BadParameters: No repository, no such commit, no lockfile of npm, or a disk that does not take it.
+            BadParameters: No repository, no such commit, no lockfile of npm, a link where its packages have to lie, or a
+                disk that does not take it.
             Unreachable: The packages cannot be had.
         """
         place = self._checkouts / sha
         try:
             made = self.search.repository.checkout(sha, place)
+            made.require_own_place(self.project)  # before npm installs anything there
             made.furnish(installed(made.folder / self.project, cache_folder()), self.project)
         except OSError as exc:
             raise BadParameters(

@@ -2,7 +2,7 @@
 
 - The folder is a repository that borrows another's objects: nothing is written to the other one.
 - It is made beside its place and renamed into it, so that a crash leaves no half of it.
-- Only what was made here is removed here.
+- Only what was made here is removed here; no link of the commit is followed to the place of its packages.
 - Whether it still is the commit can be asked: what is pushed is what was reviewed.
 """
 
@@ -38,11 +38,34 @@ class Checkout:
         Args:
             packages: A folder `node_modules` (`node.installed`); nothing in it may be changed.
             project: Where package.json is, below the checkout's folder.
+
+        Raises:
+            BadParameters: A link of the commit leads elsewhere. Nothing was changed there.
         """
+        self.require_own_place(project)
         place = self.folder / project / "node_modules"
         if place != packages:  # which may have been installed right there
-            shutil.rmtree(place, ignore_errors=True)
+            if place.exists():
+                shutil.rmtree(place)
             laid_out(packages, place.parent)
+
+    def require_own_place(self, project: str = "") -> None:
+        """Refuse a commit whose packages would lie elsewhere: what runs with the deploy key is the lockfile's alone.
+
+        Args:
+            project: Where package.json is, below the checkout's folder.
+
+        Raises:
+            BadParameters: The place of its packages, or a folder above it, is a link of the commit.
+        """
+        below = Path(project) / "node_modules"
+        for part in (below, *below.parents[:-1]):
+            if (self.folder / part).is_symlink():
+                raise BadParameters(
+                    f"Commit {self.sha[:12]} has a link at {part}, where its own packages have to lie.",
+                    _UNTOUCHED,
+                    "Take a revision without that link in the parameter commit, or roll forward with a fix.",
+                )
 
     def changed(self) -> tuple[str, ...]:
         """List the files that are not as the commit has them; `node_modules` and generated code do not count."""
