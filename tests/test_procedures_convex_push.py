@@ -10,16 +10,20 @@ from typing import Any
 
 import pytest
 from conftest import FakeClock
+from repository import ROOT
 from test_procedures_convex_shown import chosen, rehearsal
 
 from rollback_lib.clock import to_iso
 from rollback_lib.errors import LeaseHeld, OutcomeUnknown, ReadRefused
 from rollback_lib.journal import Line
 from rollback_lib.model import RunId
+from rollback_lib.plan import load_plan
 from rollback_lib.procedures.convex_push import PushAgain, push_message
+from rollback_lib.procedures.convex_search import push_fingerprint
 from rollback_lib.procedures.effects import Observation, Seen
+from rollback_lib.procedures.session import Session
 from rollback_lib.providers.convex_cli import Orphan
-from rollback_lib.providers.convex_facts import AuditEvent, Live, Module, Schema
+from rollback_lib.providers.convex_facts import AuditEvent, BackendState, Live, Module, Schema
 
 SENT = datetime(2026, 11, 23, 22, 5, tzinfo=UTC)
 RUN, INCIDENT = "P2-20261123-220000-7f3a", "INC-1"
@@ -47,6 +51,12 @@ class Deployment:
     def live(self) -> Live:
         return Live((self.module,), "1.48.0")
 
+    def state(self) -> BackendState:
+        return BackendState("running", "")
+
+    def variables(self) -> tuple[str, ...]:
+        return ("STRIPE_KEY",)
+
     def last_push(self) -> AuditEvent | None:
         return self.last
 
@@ -68,15 +78,27 @@ def push_of(
     facts = {"modules": (OLD,), "schema": WITH_INDEX, "was_live": False} | rehearsed
     found = rehearsal(**facts)
     policy = SimpleNamespace(clock_skew_s=2.0, push_limit_s=900.0, push_deadline_s=120.0)
-    session: Any = SimpleNamespace(
-        resolved=SimpleNamespace(policy=policy),
-        journal=SimpleNamespace(run=RUN, lines=lines),
-        incident=INCIDENT,
-        clock=clock or FakeClock(at=SENT + timedelta(minutes=1)),
-        leasing=leasing,
+    parameters = SimpleNamespace(
+        severity="P0",
+        criterion="P0.T1",
+        reason="Members wait",
+        impact="Nobody books",
+        environment="production",
     )
+    parts: dict[str, Any] = {
+        "plan": load_plan(ROOT),
+        "resolved": SimpleNamespace(policy=policy, parameters=parameters),
+        "journal": SimpleNamespace(run=RUN, lines=lines, last=lambda *_: lines[-1] if lines else None),
+        "incident": INCIDENT,
+        "clock": clock or FakeClock(at=SENT + timedelta(minutes=1)),
+        "leasing": leasing,
+    }
+    session = Session(**dict.fromkeys(Session.__dataclass_fields__) | parts)
+    settings = SimpleNamespace(deployment="happy-otter-123", url="https://happy", branch="main")
     rehearsing: Any = SimpleNamespace(
-        search=SimpleNamespace(convex=deployment),
+        search=SimpleNamespace(
+            convex=deployment, settings=settings, seen_last=push_fingerprint(deployment.last)
+        ),
         last=lambda _: found,
         cli=SimpleNamespace(left=lambda: left, await_end=lambda _: False),
     )
@@ -227,3 +249,40 @@ def test_push_that_is_still_under_way_here_is_told_with_what_ends_it(pid: int | 
     with pytest.raises(OutcomeUnknown) as caught:
         push.await_earlier()
     assert caught.value.next_step.startswith(says)
+
+
+# What a person is asked
+
+
+def test_request_tells_whoever_approves_all_that_it_is_weighed_by():
+    """Severity with the plan's criterion, impact, whether the data fit, what may run against it, whether builds are stopped."""
+    push = push_of(Deployment(NEW), warnings=("3 scheduled call(s) will fail",))
+    ask = push.ask(chosen(), "NOT stopped: the next one pushes the bad code again")
+    effect = ask.effect
+    assert effect["what"] == "convex deploy (version 1.48.0) of an earlier commit"
+    assert effect["severity"].startswith("P0, criterion P0.T1 (")
+    assert (effect["why"], effect["impact"]) == ("Members wait", "Nobody books")
+    assert effect["data"] == "its schema fits every document"
+    assert effect["functions that come back"] == "orders:count"
+    assert effect["warning 1"] == "3 scheduled call(s) will fail"
+    assert effect["builds of main"].startswith("NOT stopped")
+    assert "undoes" not in effect
+
+
+def test_undo_is_asked_for_in_words_of_an_undo():
+    """What it brings back is the newer code: nothing calls it earlier, older or bad."""
+    ask = push_of(Deployment(NEW)).ask(chosen(undo_of="P2-0"), "NOT stopped")
+    assert ask.effect["what"] == "convex deploy (version 1.48.0) of what run P2-0 took back"
+    assert ask.effect["undoes"] == "run P2-0"
+    told = " ".join((*ask.effect.values(), *ask.will_not_undo))
+    assert [word for word in ("earlier", "older", "bad code") if word in told] == []
+    assert "older functions" in " ".join(push_of(Deployment(NEW)).ask(chosen(), "").will_not_undo)
+
+
+def test_command_that_undoes_it_is_told_whole():
+    """Without the deployment's name it would end at its own gate."""
+    shown = Line(
+        1, to_iso(SENT), RunId(RUN), "gate.shown", "P2.G1", "ana", {"typed_wanted": "happy-otter-123"}, "", ""
+    )
+    inverse = push_of(Deployment(NEW), lines=(shown,)).effect(chosen()).inverse
+    assert inverse.startswith(f"rollback undo {RUN} --reason ... -p confirm=happy-otter-123 (pushes ")

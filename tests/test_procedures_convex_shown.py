@@ -203,7 +203,7 @@ def test_a_hundred_functions_are_counted_and_no_wall_of_names() -> None:
 
 def test_a_warning_of_the_dry_run_stands_out_and_is_not_told_twice_in_the_record() -> None:
     """On a tint in the cell; the record has its warnings beside what it tells of the dry run."""
-    warned = rehearsal(warnings=("16 scheduled call(s) will run with the older code",))
+    warned = rehearsal(warnings=("16 scheduled call(s) will run with the code of this commit",))
     assert re.search("<div style='background:[^']*'>⚠ 16 scheduled", warned._repr_html_())
     assert "⚠ 16 scheduled" in repr(warned)
     assert warned.told() == rehearsal().told()

@@ -50,8 +50,12 @@ class PushAgain:
     session: Session
     rehearsing: Rehearsing
 
-    def ask(self, chosen: Chosen) -> Ask:
+    def ask(self, chosen: Chosen, builds: str) -> Ask:
         """Put before a person what is about to happen, from live reads.
+
+        Args:
+            chosen: What step 3 found.
+            builds: Whether those of the branch were stopped, in words.
 
         Raises:
             PlanViolation: The commit was not rehearsed in this run.
@@ -72,17 +76,23 @@ class PushAgain:
                 "Ask in the incidents channel who pushed what. Then begin a new run (new_run = True), which looks again.",
             )
         effect = {
-            "what": f"convex deploy (version {rehearsal.version}) of an earlier commit",
+            "what": f"convex deploy (version {rehearsal.version}) of {_what(chosen)}",
             "deployment": f"{settings.deployment} ({settings.url})",
             "from": push_text(chosen.live) if chosen.live else "not known",
             "to": f"{commit.sha} {commit.subject}, by {commit.author}",
+            "severity": self.session.severity,
+            "why": self.session.parameters.reason,
+            "impact": self.session.parameters.impact,
             "dry run": f"Convex would take it, at {rehearsal.at:%H:%M:%S} UTC",
+            "data": rehearsal.fit.words,
             **rehearsal.differs(),
             **{f"warning {number}": text for number, text in enumerate(rehearsal.warnings, start=1)},
-            "why": self.session.parameters.reason,
+            f"builds of {settings.branch}": builds,
             "incident": self.session.incident,
             "run": self.session.journal.run,
         }
+        if chosen.undo_of:
+            effect["undoes"] = f"run {chosen.undo_of}"
         return Ask(
             gate=GateId("P2.G1"),
             title=self.session.plan.step("P2.S4").title,
@@ -98,7 +108,7 @@ class PushAgain:
         """Name the change, how to make it, how to undo it and how to see whether it happened."""
         live = chosen.live.commit if chosen.live else None
         deployment = self.rehearsing.search.settings.deployment
-        back = f"rollback undo {self.session.journal.run} --reason ..."
+        back = self.session.undo_command("P2.G1")
         inverse = (
             f"{back} (pushes {live.short} again)"
             if live
@@ -308,13 +318,26 @@ class PushAgain:
         return cli_path(push_arguments(self._message(chosen)))
 
     def _will_not_undo(self, chosen: Chosen) -> tuple[str, ...]:
+        undo = bool(chosen.undo_of)
+        wrote = "any code" if undo else "the bad code"
+        frontend = "functions that come back" if undo else "older functions"
+        pushes = "what the branch holds, which may be other code" if undo else "the bad code again"
         lines = [
-            "data in the database: documents stay as they are now, whatever the bad code wrote",
+            f"data in the database: documents stay as they are now, whatever {wrote} wrote",
             "environment variables of the deployment",
-            "the frontend: it stays as it is and calls the older functions",
-            "the next build or CI job of the branch: it pushes the bad code again unless it is stopped",
+            f"the frontend: it stays as it is and calls the {frontend}",
+            f"the next build or CI job of the branch: it pushes {pushes} unless it is stopped",
         ]
         unknown = chosen.live is None or chosen.live.commit is None
         if unknown:
             lines.append("what is live now: no commit of it is known, so it can NOT be put back")
         return tuple(lines)
+
+
+def _what(chosen: Chosen) -> str:
+    return f"what run {chosen.undo_of} took back" if chosen.undo_of else "an earlier commit"
+
+
+def push_message(sha: str, incident: str, run: str) -> str:
+    """Return what a push says of itself in Convex's audit log; at most 1,024 bytes."""
+    return f"rollback to {sha} ({incident}, run {run})"

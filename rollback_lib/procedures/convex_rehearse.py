@@ -254,7 +254,7 @@ class Rehearsing:
         return difference(convex.functions(), analysis.functions, schemas, (crons, analysis.crons))
 
     def _surroundings(self, unset: tuple[str, ...], differs: Difference | None) -> tuple[str, ...]:
-        """Say what the older code misses around it: its variables, and what the live frontend calls."""
+        """Say what the commit's code misses around it: its variables, and what the live frontend calls."""
         found = []
         if unset:
             found.append(
@@ -291,7 +291,7 @@ class Rehearsing:
         return Frontend(f"{what}: {', '.join(named)}")
 
     def _waiting(self, analysis: Analysis | None) -> tuple[tuple[str, ...], str]:
-        """Say what will run against older code, for it outlives every push; and of that what will fail."""
+        """Say what will run against the commit's code, for it outlives every push; and of that what will fail."""
         if analysis is None:
             return ("what Convex found in the code is not known: its functions cannot be compared",), ""
         found = ["components are pushed too, and are not compared here"] if analysis.components else []
@@ -311,7 +311,9 @@ class Rehearsing:
         if fails:
             found.append(fails)
         if kept:
-            found.append(f"{least}{len(kept)} scheduled call(s) will run with the older code: {_named(kept)}")
+            found.append(
+                f"{least}{len(kept)} scheduled call(s) will run with the code of this commit: {_named(kept)}"
+            )
         if not scheduled.complete:
             read = f"{len(scheduled.waiting):,}"
             found.append(

@@ -142,11 +142,11 @@ class ConvexRollback(Procedure):
 
             asked = Asked(
                 Notice(
-                    f"Builds of {branch} are NOT stopped: the next one pushes the bad code again",
+                    f"Builds of {branch} are {self._freezing()}",
                     (
                         "Vercel: Settings, Git, Ignored Build Step: the command exit 0",
                         "CI: switch off the workflow that deploys; cancel what runs or waits already",
-                        "Until a fix is merged. This changes nothing by itself; the tick is kept in the record.",
+                        f"Until {self._mended}. This changes nothing by itself; the tick is kept in the record.",
                     ),
                 ),
                 f"Builds of {branch} are stopped",
@@ -168,8 +168,14 @@ class ConvexRollback(Procedure):
         """Say who had builds stopped, and when."""
         line = next((line for line in self.journal.find("freeze") if line.data["frozen"]), None)
         if line is None:
-            return "NOT stopped: the next one pushes the bad code again"
-        return f"stopped, said {line.data['by']} at {datetime.fromisoformat(line.at):%H:%M} UTC; let them go on once a fix is merged"
+            undo = bool(self.session.parameters.undo)
+            return f"NOT stopped: the next one pushes {'what the branch holds' if undo else 'the bad code again'}"
+        return f"stopped, said {line.data['by']} at {datetime.fromisoformat(line.at):%H:%M} UTC; let them go on once {self._mended}"
+
+    @property
+    def _mended(self) -> str:
+        """Say when a build of the branch does no harm any more."""
+        return "the branch holds what is live" if self.session.parameters.undo else "a fix is merged"
 
     def gate(self, gate_id: str, chosen: Chosen) -> Notice:
         """Show what is about to happen and ask for the deployment's name and, by the plan, an approval; returns at once.
@@ -193,7 +199,7 @@ class ConvexRollback(Procedure):
         earlier = self.carrier.settle(self._push.effect(chosen))
         if earlier is not None:
             return Notice(f"Gate P2.G1 was passed earlier in this run: {earlier.detail}.")
-        return self.keeper.put(self._push.ask(chosen), self._gate_facts(chosen))
+        return self.keeper.put(self._push.ask(chosen, self._freezing()), self._gate_facts(chosen))
 
     def _gate_facts(self, chosen: Chosen) -> tuple[str, ...]:
         """Say what a person has to know beside what is asked; what is not in order stands out."""
@@ -439,9 +445,15 @@ class ConvexRollback(Procedure):
         """List what a person still has to do."""
         if not self.effect_sent:
             return tuple(self.session.thread.warnings)
+        branch, undo = self._search.settings.branch, self.session.parameters.undo
+        todo = (
+            f"see that {branch} holds what is live again (run {undo} is undone)"
+            if undo
+            else f"revert the bad commit on {branch}"
+        )
         return (
             *self._left,
-            f"revert the bad commit on {self._search.settings.branch}; builds of it: {self._freezing()}",
+            f"{todo}; builds of it: {self._freezing()}",
             *self.session.plan.checklist_lines,
             f"post-mortem within {self.telling.postmortem_h} hours",
             *self.session.thread.warnings,

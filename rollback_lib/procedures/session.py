@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,21 @@ class Session:
     def parameters(self) -> Any:
         """Return the notebook's parameters, of the procedure's model."""
         return self.resolved.parameters
+
+    @property
+    def severity(self) -> str:
+        """Name severity and criterion as the plan words it: whoever approves weighs the change by them."""
+        parameters = self.parameters
+        if not parameters.criterion:
+            return parameters.severity or "not set"
+        text = self.plan.trigger(parameters.criterion).text
+        return f"{parameters.severity or 'not set'}, criterion {parameters.criterion} ({text})"
+
+    def undo_command(self, gate: str) -> str:
+        """Write the whole command that undoes this run: without the gate's text it would end at its gate."""
+        shown = self.journal.last("gate.shown", gate)
+        name = shlex.quote(shown.data["typed_wanted"]) if shown is not None else "NAME"
+        return f"rollback undo {self.journal.run} --reason ... -p confirm={name}"
 
     def warn(self, text: str) -> None:
         """Write a warning down and show it."""

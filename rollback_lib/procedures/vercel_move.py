@@ -65,7 +65,7 @@ class Move:
             "project": f"{project.name} ({project.id})",
             "from": _named(project.production_id, (stable.suspect.deployment, *stable.undone)),
             "to": f"{target} {commit_text(stable.deployment)}",
-            "severity": self._severity(),
+            "severity": self.session.severity,
             "why": parameters.reason,
             "impact": parameters.impact,
             "looked at on its own address": stable.looked_at,
@@ -85,18 +85,10 @@ class Move:
             requests=tuple(f"POST {move_path(kind, project.id, target)}" for kind in self.kinds),
         )
 
-    def _severity(self) -> str:
-        """Name severity and criterion as the plan words it: whoever approves weighs the change by them."""
-        parameters = self.session.parameters
-        if not parameters.criterion:
-            return parameters.severity or "not set"
-        text = self.session.plan.trigger(parameters.criterion).text
-        return f"{parameters.severity or 'not set'}, criterion {parameters.criterion} ({text})"
-
     def effect(self, stable: Stable) -> Effect:
         """Name the change, how to make it, how to undo it and how to see whether it happened."""
         target = stable.deployment.id
-        back = f"rollback undo {self.session.journal.run} --reason ..."
+        back = self.session.undo_command("P1.G1")
         return Effect(
             name=f"{' or '.join(self.kinds)} production to {target}",
             step="P1.S4",
