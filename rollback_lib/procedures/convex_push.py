@@ -126,7 +126,7 @@ class PushAgain:
             inverse=inverse,
             send=partial(self._send, chosen),
             observe=partial(self.observe, chosen),
-            look="Look what runs (Convex dashboard, History; npx convex function-spec)",
+            look="Look what runs (Convex dashboard, History; npx convex function-spec --prod)",
         )
 
     def state(self, chosen: Chosen, rehearsal: Rehearsal) -> dict[str, str]:

@@ -14,13 +14,15 @@ __all__ = ["told", "ways"]
 _WAYS: dict[str, str] = {
     "schema": "Ways out: push a commit whose schema takes both (widen it: v.optional, v.union), or mend or remove these documents, "
     "or restore data from before (procedure 3), or roll forward with a fix.",
-    "variables": "Set these environment variables on the deployment again (npx convex env set)",
+    "variables": "Set these environment variables on the deployment again (npx convex env set --prod NAME; without --prod it is your own dev deployment)",
     "race": "Somebody else pushes: ask in the incidents channel",
     "concurrent": "Somebody else pushes: ask in the incidents channel",
     "key": f"Check the deploy key ({KEY_NAME}), run the open cell",
     "permission": "Use a deploy key with the permission deployment:deploy, run the open cell",
     "paused": "Resume the deployment in Convex's dashboard (Settings)",
-    "prompt": "Convex asks a person something first: push by hand from the folder named in the output, and answer it.",
+    "prompt": "Convex asks a person something first, which no run answers. Take another commit; or answer it yourself in a push by hand: that "
+    "leaves this runbook, so end the run (rollback abort), have the push approved, announce it in the incidents channel, and make it from "
+    "a folder of your own (git worktree add, npm ci, npx convex deploy).",
     "other": "Read the output. If it stays so, roll forward with a fix.",
 }
 

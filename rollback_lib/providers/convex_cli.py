@@ -229,7 +229,7 @@ class ConvexCli:
                 raise Unreachable(
                     f"The command line did not make the code of {checkout.sha[:12]} as it would be pushed: {done.ending}.",
                     "Nothing was changed.",
-                    "Run the cell again; if it stays so, compare what is live by hand (npx convex function-spec).",
+                    "Run the cell again; if it stays so, compare what is live by hand (npx convex function-spec --prod).",
                 ) from exc
 
     def dry_run(

@@ -175,7 +175,7 @@ def variables(readings: Readings) -> Finding:
     if unset:
         return warning(
             f"the code reads {', '.join(unset)}, not set",
-            "Set them (npx convex env set), or see that none is needed.",
+            "Set them (npx convex env set --prod NAME), or see that none is needed.",
         )
     return ok(f"{len(known)}; all that the code reads are set")
 
