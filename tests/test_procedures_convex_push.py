@@ -100,6 +100,7 @@ def push_of(
             convex=deployment, settings=settings, seen_last=push_fingerprint(deployment.last)
         ),
         last=lambda _: found,
+        longest_s=policy.push_limit_s,
         cli=SimpleNamespace(left=lambda: left, await_end=lambda _: False),
     )
     return PushAgain(session, rehearsing)

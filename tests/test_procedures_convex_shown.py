@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from rollback_lib.procedures.convex_shown import Chosen, Difference, Pushed, Pushes, Rehearsal
+from rollback_lib.procedures.convex_shown import (
+    Chosen,
+    Difference,
+    Pushed,
+    Pushes,
+    Rehearsal,
+    difference,
+)
 from rollback_lib.procedures.revisions import Push, Revision
 from rollback_lib.procedures.shown import NAMES
 from rollback_lib.providers.convex_facts import Schema
@@ -166,7 +173,10 @@ def test_a_dry_run_tells_each_kind_of_difference_on_its_own_row() -> None:
     ("more", "told"),
     [
         ({"difference": None}, "could not be read"),
-        ({"difference": Difference((), (), (), (), ())}, "no function, table or cron, by name or shape"),
+        (
+            {"difference": Difference((), (), (), (), ())},
+            "no function, table, index or cron, by name or shape",
+        ),
         ({"reads": ("A", "B"), "unset": ("B",)}, "NOT set: B"),
         ({"reads": ()}, "none"),
         ({"reads": None}, "not looked at"),
@@ -211,14 +221,60 @@ def test_a_warning_of_the_dry_run_stands_out_and_is_not_told_twice_in_the_record
 
 
 def test_a_dry_run_of_before_still_loads() -> None:
-    """A run that was begun before the variables were kept goes on."""
+    """A run that was begun before the variables were kept goes on, and one from before indexes were."""
     adapter = TypeAdapter(Rehearsal)
     kept = adapter.dump_python(rehearsal(), mode="json")
-    for name in ("reads", "unset", "unlisted"):
+    for name in ("reads", "unset", "unlisted", "was_live"):
         del kept[name]
-    before = adapter.validate_python(kept)
-    assert before.variables() == "not looked at"
-    assert "whether there are other tables was not read" in before.fit.words
+    del kept["schema"]["indexes"]
+    for name in ("indexes", "filled"):
+        del kept["difference"][name]
+    found = adapter.validate_python(kept)
+    assert found.variables() == "not looked at"
+    assert "whether there are other tables was not read" in found.fit.words
+    assert (found.was_live, found.schema.indexes, found.takes(900)) == (None, None, "usually under 2 minutes")
+
+
+def indexed(**indexes: str) -> Schema:
+    """Give a schema with these indexes of one table."""
+    named = ((f"users.{name}", fields) for name, fields in indexes.items())
+    return Schema((("users", "d1"),), validated=True, indexes=tuple(named))
+
+
+def test_indexes_that_come_back_change_or_go_are_told() -> None:
+    """A push fills those that it adds before the code goes live: what it takes is said by them."""
+    live = indexed(kept="by a", changed="by a", gone="by a")
+    target = indexed(kept="by a", changed="by b", new="by a", later="staged, by c")
+    found = difference((), (), (live, target), ((), ()))
+    assert found.indexes == (
+        "users.changed (changes to by b)",
+        "users.gone (goes away)",
+        "users.later (comes back, staged, by c)",
+        "users.new (comes back, by a)",
+    )
+    assert found.filled == ("users.changed", "users.new")
+    assert found.told()["indexes"].startswith("users.changed (changes to by b), users.gone")
+    assert "indexes" in repr(rehearsal(difference=found))
+
+
+@pytest.mark.parametrize(
+    ("filled", "takes"),
+    [
+        ((), "usually under 2 minutes"),
+        (("users.new",), "usually under 2 minutes, here up to 15, then it is ended: Convex fills users.new"),
+    ],
+    ids=["nothing to fill", "an index"],
+)
+def test_time_that_a_push_takes_is_told_by_what_it_fills(filled: tuple[str, ...], takes: str) -> None:
+    """Two minutes are promised where no index comes back; else the limit after which it is ended."""
+    found = Difference((), (), (), (), (), filled=filled)
+    assert rehearsal(difference=found).takes(900.0).startswith(takes)
+
+
+def test_schema_that_is_not_there_has_no_indexes() -> None:
+    """A commit without one takes all indexes away; one that brings one fills them all."""
+    assert difference((), (), (indexed(a="by a"), None), ((), ())).indexes == ("users.a (goes away)",)
+    assert difference((), (), (None, indexed(a="by a")), ((), ())).filled == ("users.a",)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ class PushAgain:
             "data": rehearsal.fit.words,
             **rehearsal.differs(),
             **{f"warning {number}": text for number, text in enumerate(rehearsal.warnings, start=1)},
+            "takes": rehearsal.takes(self.rehearsing.longest_s),
             f"builds of {settings.branch}": builds,
             "incident": self.session.incident,
             "run": self.session.journal.run,
@@ -274,7 +275,8 @@ class PushAgain:
         progress = Progress(f"Push of {chosen.revision.commit.short}", self.session.clock)
         progress.stage("lays out the commit as it was rehearsed")
         checkout = rehearsing.checkout(chosen.sha)
-        progress.stage("convex deploy; do not interrupt")
+        takes = self.rehearsed(chosen.sha).takes(rehearsing.longest_s)
+        progress.stage(f"convex deploy; do not interrupt; {takes}")
         telling = Telling(self.session.journal.folder / _OUTPUT, progress.note, self._keep)
         done = rehearsing.cli.deploy(
             checkout,

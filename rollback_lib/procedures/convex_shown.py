@@ -9,7 +9,7 @@ from typing import Literal
 from rollback_lib.model import digest_of
 from rollback_lib.procedures.revisions import Push, Revision
 from rollback_lib.procedures.shown import WARNS, Listing, Notice, some
-from rollback_lib.providers.convex_facts import Cron, Function, Module, Schema
+from rollback_lib.providers.convex_facts import STAGED, Cron, Function, Module, Schema
 from rollback_lib.providers.repository import Change
 
 __all__ = [
@@ -124,6 +124,8 @@ class Difference:
     changed: tuple[str, ...]  # other arguments, results, kind or visibility
     tables: tuple[str, ...]  # with what happens to each
     crons: tuple[str, ...]
+    indexes: tuple[str, ...] = ()  # with what happens to each
+    filled: tuple[str, ...] = ()  # those that Convex fills before the code goes live
 
     def told(self) -> dict[str, str]:
         """Say it, a kind a line; empty where nothing differs by name or shape."""
@@ -132,6 +134,7 @@ class Difference:
             ("functions that go away", self.removed),
             ("functions that change", self.changed),
             ("schema", self.tables),
+            ("indexes", self.indexes),
             ("crons", self.crons),
         )
         return {what: some(names) for what, names in kinds if names}
@@ -201,7 +204,21 @@ class Rehearsal:
         """Say what changes for callers, a kind a line."""
         if self.difference is None:
             return {"what differs": "could not be read"}
-        return self.difference.told() or {"what differs": "no function, table or cron, by name or shape"}
+        return self.difference.told() or {
+            "what differs": "no function, table, index or cron, by name or shape"
+        }
+
+    def takes(self, limit_s: float) -> str:
+        """Say for how long the push will be under way.
+
+        Args:
+            limit_s: After which the command line is ended.
+        """
+        filled = self.difference.filled if self.difference is not None else ()
+        if not filled:
+            return "usually under 2 minutes"
+        limit = f"usually under 2 minutes, here up to {limit_s / 60:.3g}, then it is ended"
+        return f"{limit}: Convex fills {some(filled)} before the code goes live"
 
     def variables(self) -> str:
         """Say of the environment variables that the commit reads whether they are set; never their values."""
@@ -287,6 +304,7 @@ def difference(
         *(f"{name} (gets a schema)" for name in then.keys() - now.keys()),
         *(f"{name} (another schema)" for name in now.keys() & then.keys() if now[name] != then[name]),
     ]
+    indexes, filled = _indexes(*schemas)
     running = {cron.name for cron in crons[0]} if crons[0] is not None else set(crons[1])
     return Difference(
         added=tuple(sorted(new.keys() - old.keys())),
@@ -297,7 +315,22 @@ def difference(
             *(f"{name} (stops)" for name in sorted(running - set(crons[1]))),
             *(f"{name} (comes back)" for name in sorted(set(crons[1]) - running)),
         ),
+        indexes=indexes,
+        filled=filled,
     )
+
+
+def _indexes(live: Schema | None, target: Schema | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Say what happens to each index, and name those that are filled first; a staged one holds nothing up."""
+    now, then = (dict(schema.indexes or ()) if schema is not None else {} for schema in (live, target))
+    told = {name: f"{name} (goes away)" for name in now.keys() - then.keys()}
+    for name, fields in then.items():
+        if name not in now:
+            told[name] = f"{name} (comes back, {fields})"
+        elif now[name] != fields:
+            told[name] = f"{name} (changes to {fields})"
+    filled = (name for name in told if name in then and not then[name].startswith(STAGED))
+    return tuple(told[name] for name in sorted(told)), tuple(sorted(filled))
 
 
 def push_text(push: Push) -> str:

@@ -28,6 +28,7 @@ from rollback_lib.providers.shapes import (
 )
 
 __all__ = [
+    "STAGED",
     "Audit",
     "AuditEvent",
     "BackendState",
@@ -55,13 +56,14 @@ __all__ = [
 PUSHES = frozenset({"push_config", "push_config_with_components"})
 _ANYTHING = {"type": "any"}  # what a function takes or gives that says nothing about it
 _CREATED = "_creationTime"
+STAGED = "staged"  # an index that is filled while others already work
 _INDEX_KINDS = (  # where a table lists them, what they are called here, where the field is
     ("indexes", "by", "fields"),
     ("searchIndexes", "search in", "searchField"),
     ("vectorIndexes", "vectors of", "vectorField"),
-    ("stagedDbIndexes", "staged, by", "fields"),
-    ("stagedSearchIndexes", "staged, search in", "searchField"),
-    ("stagedVectorIndexes", "staged, vectors of", "vectorField"),
+    ("stagedDbIndexes", f"{STAGED}, by", "fields"),
+    ("stagedSearchIndexes", f"{STAGED}, search in", "searchField"),
+    ("stagedVectorIndexes", f"{STAGED}, vectors of", "vectorField"),
 )
 
 
