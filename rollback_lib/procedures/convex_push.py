@@ -63,7 +63,6 @@ class PushAgain:
             Unreachable: Convex gave no usable answer.
         """
         rehearsal = self.rehearsed(chosen.sha)
-        settings, commit = self.rehearsing.search.settings, chosen.revision.commit
         state = self.state(chosen, rehearsal)
         last = self.rehearsing.search.convex.last_push()
         if push_fingerprint(last) != self.rehearsing.search.seen_last:
@@ -75,6 +74,20 @@ class PushAgain:
                 "This run has sent nothing that changes production.",
                 "Ask in the incidents channel who pushed what. Then begin a new run (new_run = True), which looks again.",
             )
+        return Ask(
+            gate=GateId("P2.G1"),
+            title=self.session.plan.step("P2.S4").title,
+            environment=self.session.parameters.environment,
+            effect=self._told(chosen, rehearsal, builds),
+            state=dict(state),
+            will_not_undo=self._will_not_undo(chosen),
+            typed_wanted=self.rehearsing.search.settings.deployment,
+            requests=(f"CLI {self._path(chosen)}",),
+        )
+
+    def _told(self, chosen: Chosen, rehearsal: Rehearsal, builds: str) -> dict[str, str]:
+        """Say what whoever opens or approves it weighs it by."""
+        settings, commit = self.rehearsing.search.settings, chosen.revision.commit
         effect = {
             "what": f"convex deploy (version {rehearsal.version}) of {_what(chosen)}",
             "deployment": f"{settings.deployment} ({settings.url})",
@@ -94,16 +107,7 @@ class PushAgain:
         }
         if chosen.undo_of:
             effect["undoes"] = f"run {chosen.undo_of}"
-        return Ask(
-            gate=GateId("P2.G1"),
-            title=self.session.plan.step("P2.S4").title,
-            environment=self.session.parameters.environment,
-            effect=effect,
-            state=dict(state),
-            will_not_undo=self._will_not_undo(chosen),
-            typed_wanted=settings.deployment,
-            requests=(f"CLI {self._path(chosen)}",),
-        )
+        return effect
 
     def effect(self, chosen: Chosen) -> Effect:
         """Name the change, how to make it, how to undo it and how to see whether it happened."""
