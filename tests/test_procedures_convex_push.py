@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import FakeClock
 from repository import ROOT
+from stores import folder_store
 from test_procedures_convex_shown import chosen, rehearsal
 
 from rollback_lib.clock import to_iso
@@ -287,3 +289,30 @@ def test_command_that_undoes_it_is_told_whole():
     )
     inverse = push_of(Deployment(NEW), lines=(shown,)).effect(chosen()).inverse
     assert inverse.startswith(f"rollback undo {RUN} --reason ... -p confirm=happy-otter-123 (pushes ")
+
+
+@pytest.mark.parametrize(
+    ("host", "after", "warned"),
+    [
+        ("desk-b", (), "may still be pushing on desk-b until 22:20:12 UTC"),
+        ("desk-b", ("effect.answered",), ""),
+        (socket.gethostname(), (), ""),
+    ],
+    ids=["under way", "its end is on record", "here, where the slot tells"],
+)
+def test_run_that_took_over_is_warned_of_a_push_that_may_be_under_way(
+    tmp_path: Path, host: str, after: tuple[str, ...], warned: str
+):
+    """The machine may be out of reach, and its command line goes on: a look at the store tells until when."""
+    store = folder_store(tmp_path)
+    lines = "".join(f"{line.text()}\n" for line in lines_of(host, *after))
+    store.create("runs/P2-a/journal/00000001", lines.encode())
+    taken = Line(1, to_iso(SENT), RunId(RUN), "lease.taken_over", None, "ana", {"from_run": "P2-a"}, "", "")
+    told: list[str] = []
+    push = push_of(Deployment(NEW), lines=(taken,))
+    push.session.journal.find = lambda _: push.session.journal.lines
+    push.session.journal.append = lambda _, data: told.append(data["text"])
+    object.__setattr__(push.session, "store", store)
+    push.warn_of_others()
+    assert len(told) == bool(warned)
+    assert warned in "".join(told)

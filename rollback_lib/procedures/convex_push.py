@@ -22,6 +22,7 @@ from rollback_lib.errors import (
     OutcomeUnknown,
     PlanViolation,
     ReadRefused,
+    RollbackError,
 )
 from rollback_lib.model import GateId, Pass, digest_of
 from rollback_lib.procedures.convex_refused import told, ways
@@ -30,6 +31,7 @@ from rollback_lib.procedures.convex_search import push_fingerprint
 from rollback_lib.procedures.convex_shown import Chosen, Rehearsal, push_text
 from rollback_lib.procedures.convex_sight import ENDING_S, Sight, elsewhere
 from rollback_lib.procedures.effects import Effect, Observation, Seen
+from rollback_lib.procedures.handover import lines_in_store
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Notice, Progress, show
 from rollback_lib.procedures.vercel_facts import skew_of
@@ -208,6 +210,23 @@ class PushAgain:
             return found
         text = f"this run's push on {other.host} may be under way until {other.until:%H:%M:%S} UTC; so far {found.detail}"
         return replace(found, seen=Seen.UNCLEAR, detail=text, overtaken=False)
+
+    def warn_of_others(self) -> None:
+        """Warn where a run that this one took the environment over from may still be pushing on another machine."""
+        for line in self.session.journal.find("lease.taken_over"):
+            run = str(line.data["from_run"])
+            try:
+                other = elsewhere(lines_in_store(self.session.store, run), self._longest_elsewhere)
+            except RollbackError as exc:
+                self.session.warn(
+                    f"whether run {run}, taken over from, was pushing is not known: {exc.reason}"
+                )
+                continue
+            if other is not None and self.session.clock.now() < other.until:
+                self.session.warn(
+                    f"run {run}, taken over from, may still be pushing on {other.host} until {other.until:%H:%M:%S} UTC: "
+                    "see there that it has ended, or wait; else its push and this one may refuse or replace each other"
+                )
 
     @property
     def _longest_elsewhere(self) -> timedelta:

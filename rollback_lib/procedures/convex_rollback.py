@@ -199,6 +199,7 @@ class ConvexRollback(Procedure):
         earlier = self.carrier.settle(self._push.effect(chosen))
         if earlier is not None:
             return Notice(f"Gate P2.G1 was passed earlier in this run: {earlier.detail}.")
+        self._push.warn_of_others()
         return self.keeper.put(self._push.ask(chosen, self._freezing()), self._gate_facts(chosen))
 
     def _gate_facts(self, chosen: Chosen) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from rollback_lib.providers.convex_facts import AuditEvent
 __all__ = ["ENDING_S", "Elsewhere", "Sight", "elsewhere"]
 
 ENDING_S = 10.0  # from the end of its time until nothing of a command line is left
+_SENT = ("effect.sending", "P2.S4")
 _SETTLED = ("effect.answered", "effect.done", "effect.failed")
 
 
@@ -80,7 +81,7 @@ def elsewhere(lines: Sequence[Line], longest: timedelta) -> Elsewhere | None:
         lines: Of the run's journal.
         longest: For how long one may take, with what the clocks of two machines differ.
     """
-    sent = next((line for line in reversed(lines) if line.event == "effect.sending"), None)
+    sent = next((line for line in reversed(lines) if (line.event, line.step) == _SENT), None)
     if sent is None or any(line.event in _SETTLED for line in lines if line.seq > sent.seq):
         return None
     hosts = [

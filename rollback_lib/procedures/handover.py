@@ -28,7 +28,7 @@ from rollback_lib.journal.line import LOCK_NAME
 from rollback_lib.parameters import Secrets
 from rollback_lib.store import Store
 
-__all__ = ["SEALED_BY", "Mirror", "Seal", "fetch", "lines_up"]
+__all__ = ["SEALED_BY", "Mirror", "Seal", "fetch", "lines_in_store", "lines_up"]
 
 SEALED_BY = "SLACK_BOT_TOKEN"  # the one secret that every machine of an environment has alike
 
@@ -120,6 +120,17 @@ def lines_up(store: Store, run: str, lines: tuple[Line, ...]) -> int:
     if not pieces:
         return 0
     return _known(store, pieces[-1], lines)
+
+
+def lines_in_store(store: Store, run: str) -> tuple[Line, ...]:
+    """Read what the store has of a run's journal, to look at: the seal is not asked for, nothing may be decided by it alone.
+
+    Raises:
+        JournalError: It cannot be read.
+        Unreachable: The store gave no usable answer.
+    """
+    pieces = store.keys(_journal_of(run)) if _NAME.fullmatch(run) else ()
+    return tuple(_line(raw, piece) for piece in pieces for raw in _body(_content(store, piece)).splitlines())
 
 
 def _known(store: Store, piece: str, lines: tuple[Line, ...]) -> int:
