@@ -168,6 +168,7 @@ class Watched:
             "error_window_s": 300,
             "verify_deadline_s": 900,
             "min_requests": 50,
+            "push_limit_s": 900,
             "push_deadline_s": 60,
             "poll_first_s": 1,
             "poll_max_s": 5,
