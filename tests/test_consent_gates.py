@@ -762,6 +762,22 @@ def test_what_was_prepared_for_long_is_looked_at_again_before_it_leaves(
     assert events(journal, "effect").count("effect.sending") == 1
 
 
+def test_time_that_putting_down_the_approval_takes_is_counted_from_the_look_before_it(
+    journal: Journal, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is slow between the look and the permit makes that look an old one."""
+    gate, by = approved(journal)
+    looks: list[int] = []
+
+    def slowly(*_: object) -> str:
+        clock.advance(LOOK_COUNTS_S + 0.1)
+        return ""
+
+    monkeypatch.setattr(by, "use", slowly)
+    gate.permit("roll back", step="P1.S4", data={}, check=lambda: looks.append(1)).admit(sending())
+    assert looks == [1]
+
+
 def test_an_approval_that_fell_and_is_given_again_opens_anew(journal: Journal) -> None:
     """Each opening has its own line."""
     gate, by = approved(journal)

@@ -152,6 +152,9 @@ class Gate:
         default_factory=dict
     )  # role -> why there was no approval at the last look
     _opened: bool = False
+    looked: float = float(
+        "-inf"
+    )  # when it was last looked at, monotonic; the platform is looked at right after
 
     def show(self) -> None:
         """Write down what is put before the person."""
@@ -186,6 +189,7 @@ class Gate:
             self._drop_what_is_objected_to()
             for role in self._unapproved():
                 self._ask_for(role)
+        self.looked = self.journal.clock.monotonic()
         if not self._opened and not self._closed_by():
             data = {
                 "gate": self.ask.gate,
@@ -391,7 +395,6 @@ class Permit(Intent):
     ) -> None:
         gate.require_open()
         self.gate, self.check = gate, check
-        self._looked = gate.journal.clock.monotonic()
         super().__init__(gate.journal, name, step, {"gate": gate.ask.gate, "digest": gate.ask.digest} | data)
 
     def admit(self, sending: Sending) -> None:
@@ -426,12 +429,11 @@ class Permit(Intent):
             raise
 
     def _look_again(self) -> None:
-        """Look at gate and platform once more, unless the look that this permit was given on has only just been."""
+        """Look at gate and platform once more, unless the look before this permit was given has only just been."""
         clock = self.gate.journal.clock
-        if self.attempts or clock.monotonic() - self._looked > LOOK_COUNTS_S:
+        if self.attempts or clock.monotonic() - self.gate.looked > LOOK_COUNTS_S:
             self.gate.reconfirm()
             self.check()
-            self._looked = clock.monotonic()
 
 
 @contextmanager
