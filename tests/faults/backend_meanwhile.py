@@ -65,8 +65,8 @@ def only_its_schema_is_bad(company: Company) -> None:
     module = Module("schema.js", f"export default {{ export: () => {json.dumps(json.dumps(tree))} }};")
     bad = replace(good, schema=module)
     company.backend.releases["schema"] = bad
-    message = company.backend.audit.rows[-1].metadata["message"]
-    company.backend.install(bad, message)
+    last = company.backend.audit.rows[-1]
+    company.backend.install(bad, last.metadata["message"], last.at_ms + 1000)
 
 
 def convex_goes_down_once_it_is_live(company: Company) -> None:
