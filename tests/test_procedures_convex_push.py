@@ -20,12 +20,13 @@ from rollback_lib.errors import LeaseHeld, OutcomeUnknown, ReadRefused
 from rollback_lib.journal import Line
 from rollback_lib.model import RunId
 from rollback_lib.plan import load_plan
-from rollback_lib.procedures.convex_push import PushAgain, push_message
+from rollback_lib.procedures.convex_push import PushAgain
 from rollback_lib.procedures.convex_search import push_fingerprint
 from rollback_lib.procedures.effects import Observation, Seen
 from rollback_lib.procedures.session import Session
 from rollback_lib.providers.convex_cli import Orphan
 from rollback_lib.providers.convex_facts import AuditEvent, BackendState, Live, Module, Schema
+from rollback_lib.providers.push_words import push_message
 
 SENT = datetime(2026, 11, 23, 22, 5, tzinfo=UTC)
 RUN, INCIDENT = "P2-20261123-220000-7f3a", "INC-1"

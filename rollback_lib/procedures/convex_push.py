@@ -36,8 +36,8 @@ from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Notice, Progress, show
 from rollback_lib.procedures.vercel_facts import skew_of
 from rollback_lib.providers.convex_cli import Telling, cli_path, push_arguments
-from rollback_lib.providers.push_words import push_message
 from rollback_lib.providers.convex_facts import same_schema
+from rollback_lib.providers.push_words import push_message
 
 __all__ = ["PushAgain"]
 
@@ -361,8 +361,3 @@ class PushAgain:
 
 def _what(chosen: Chosen) -> str:
     return f"what run {chosen.undo_of} took back" if chosen.undo_of else "an earlier commit"
-
-
-def push_message(sha: str, incident: str, run: str) -> str:
-    """Return what a push says of itself in Convex's audit log; at most 1,024 bytes."""
-    return f"rollback to {sha} ({incident}, run {run})"
