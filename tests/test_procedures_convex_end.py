@@ -135,11 +135,11 @@ def waiting(watched: Watched, *names: str, complete: bool = True) -> tuple[tuple
 
 
 def test_calls_that_wait_are_named_with_when_the_first_is_due(watched: Watched):
-    """Those that will fail, and those that will run with the older code."""
+    """Those that will fail, and those that will run with the code of this commit."""
     told, fails = waiting(watched, "users:list", "mail:send", "checkIns:forget", "mail:send")
     assert told == (
         "3 scheduled call(s) will fail: the commit has no checkIns:forget, mail:send (the first is due 2026-11-23 22:59:00 UTC)",
-        "1 scheduled call(s) will run with the older code: users:list (the first is due 2026-11-23 22:58:00 UTC)",
+        "1 scheduled call(s) will run with the code of this commit: users:list (the first is due 2026-11-23 22:58:00 UTC)",
     )
     assert fails == told[0]
 
