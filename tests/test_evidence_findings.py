@@ -16,6 +16,7 @@ from test_procedures_convex_shown import NOW, chosen, push
 from rollback_lib.evidence.findings import findings_of
 from rollback_lib.procedures.convex_shown import Chosen
 from rollback_lib.procedures.revisions import Push, Revision
+from rollback_lib.providers.repository import Change
 
 
 @pytest.fixture
@@ -67,6 +68,13 @@ def test_backend_rollback_answers_the_first_questions(story: Story) -> None:
     text = page_of(story).text
     assert "What was found" in text
     assert "by Lee Lead, committed" in text
+
+
+def test_long_list_of_files_says_how_many_it_leaves_out(story: Story) -> None:
+    """The page stays one that is read."""
+    files = tuple(Change(f"convex/{number}.ts", "added", 1, 0) for number in range(43))
+    told = found(story, chosen(changes=files))["Files that differ"]
+    assert (len(told), told[-1]) == (41, "and 3 more: step 3 shows them all")
 
 
 def test_why_a_commit_was_chosen_is_told_as_it_was(tmp_path: Path, story: Story) -> None:

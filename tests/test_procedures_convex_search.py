@@ -42,6 +42,7 @@ def test_last_stable_commit_is_what_was_live_before_the_suspect(past, shas):
     chosen = past.search().chosen()
     assert (chosen.sha, chosen.suspect.commit.sha) == (shas["good"], shas["bad"])
     assert chosen.live == chosen.suspect
+    assert chosen.notes == ()
 
 
 def test_push_of_a_revert_is_not_taken_for_the_commit_that_it_reverts(past, shas):
@@ -87,7 +88,9 @@ def test_commit_whose_code_outside_the_functions_folder_is_the_suspects_trouble_
     past.commit("functions", users='import { tier } from "../src/lib/tier";\n')
     made = {name: past.app.commit(name, {"src/lib/tier.ts": f"{name}\n"}) for name in ("old", "good", "bad")}
     past.pushes = [(90 - 30 * at, f"release {sha}") for at, sha in enumerate(made.values())]
-    assert past.search().chosen().sha == made["good"]
+    chosen = past.search().chosen()
+    assert chosen.sha == made["good"]
+    assert any("convex/users.ts: ../src/lib/tier" in note for note in chosen.notes)
 
 
 def test_commit_of_the_frontend_alone_is_passed_over(past, shas):

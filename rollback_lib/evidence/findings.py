@@ -20,6 +20,7 @@ __all__ = ["Finding", "findings_of"]
 _CHOICES = ("P1.S3", "P2.S3")  # the steps that find what to go back to
 _RATE = "P2.C2"  # the check of the calls after the push
 SHORT = 12  # digits of a commit
+MOST_FILES = 40  # that are listed
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _commit_found(chosen: dict[str, Any], given: dict[str, Any]) -> Iterator[Fin
     doubts = dict.fromkeys((*texts(chosen, "notes"), *texts(revision, "notes")))
     yield Finding("In doubt", tuple(doubts))
     yield Finding("Taken back", tuple(" · ".join(_push(push)) for push in undone))
-    yield Finding("Files that differ", tuple(_file(one) for one in mappings(chosen, "changes")))
+    yield Finding("Files that differ", _files(mappings(chosen, "changes")))
 
 
 def _deployment_found(chosen: dict[str, Any], given: dict[str, Any]) -> Iterator[Finding]:
@@ -145,6 +146,14 @@ def _why(revision: dict[str, Any], given: dict[str, Any], undo: str) -> str:
     if text(revision, "live_from"):
         return "because it is the last one on record before the suspect with other backend code"
     return "because git has it as the last one before the suspect with other backend code"
+
+
+def _files(changes: tuple[dict[str, Any], ...]) -> tuple[str, ...]:
+    left = len(changes) - MOST_FILES
+    return (
+        *map(_file, changes[:MOST_FILES]),
+        *([f"and {left} more: step 3 shows them all"] if left > 0 else []),
+    )
 
 
 def _file(change: dict[str, Any]) -> str:

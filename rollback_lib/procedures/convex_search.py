@@ -150,7 +150,7 @@ class BackendSearch:
             live=live,
             issue_at=issue_at,
             issue_from=issue_from,
-            notes=(*doubts, *revision.notes),
+            notes=(*doubts, *revision.notes, *self._taken_in(revision.commit)),
             changes=self.repository.changes(live.commit.sha, revision.commit.sha)
             if live and live.commit
             else (),
@@ -221,6 +221,12 @@ class BackendSearch:
     @cached_property
     def _code(self) -> BackendCode:
         return BackendCode(self.repository)
+
+    def _taken_in(self, commit: Commit) -> tuple[str, ...]:
+        """Say where a commit's functions take in code that the list of differing files does not show."""
+        outside, folder = self._code.outside(commit.sha), self.settings.functions_folder
+        told = f"code from outside {folder} is taken in, too ({outside}): the files listed are those of {folder} alone"
+        return (told,) if outside else ()
 
     def _same_code(self, one: Commit, other: Commit) -> bool:
         return self._code.same(one.sha, other.sha)
