@@ -170,5 +170,7 @@ class _Short(httpx.BaseTransport):
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         copy = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+        if request.url.port not in self._doors:
+            raise httpx.ConnectError("nobody listens there", request=request)
         answer = await httpx.ASGITransport(self._doors[request.url.port]).handle_async_request(copy)
         return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())

@@ -112,9 +112,10 @@ def stop(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
 
 def seen(company: Company, event: str, step: str | None = None) -> bool:
     try:
-        return any(line.event == event and step in (None, line.step) for line in company.lines())
+        begun = (company.run().folder / FILE_NAME).exists()  # its folder is made a moment before
     except IndexError:
         return False  # no run yet
+    return begun and any(line.event == event and step in (None, line.step) for line in company.lines())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
