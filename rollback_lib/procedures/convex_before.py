@@ -22,7 +22,7 @@ from rollback_lib.procedures.vercel_facts import skew_of
 from rollback_lib.providers.convex import ConvexClient
 from rollback_lib.providers.convex_logs import Executions
 
-__all__ = ["CallsBefore"]
+__all__ = ["CallsBefore", "unknown_variables"]
 
 KEPT_IN = "attachments/convex-calls-before.json"
 READ_S = 5.0  # for what Convex still has; what it has, it gives at once
@@ -81,7 +81,7 @@ class CallsBefore:
 
     def _keep(self, convex: ConvexClient) -> None:
         try:
-            unknown = _unknown_variables(convex)
+            unknown = unknown_variables(convex)
             now = self.session.clock.now() + timedelta(seconds=skew_of(convex.heard) or 0.0)
             since = now - timedelta(seconds=self.session.resolved.policy.baseline_window_s)
             found = convex.executions(since, now, READ_S)
@@ -99,7 +99,7 @@ class CallsBefore:
             self._trouble = f"it cannot be kept: {exc.strerror}"
 
 
-def _unknown_variables(convex: ConvexClient) -> str:
+def unknown_variables(convex: ConvexClient) -> str:
     """Teach the redactor what the deployment's variables hold; return why that cannot be done."""
     try:
         convex.variables()

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from rollback_lib.errors import OutcomeUnknown, RollbackError
 from rollback_lib.model import Check, CheckStatus
 from rollback_lib.parameters.platform import Query
+from rollback_lib.procedures.convex_before import unknown_variables
 from rollback_lib.procedures.convex_push import PushAgain
 from rollback_lib.procedures.convex_shown import Chosen, Pushed, Rehearsal, fit_of
 from rollback_lib.procedures.effects import Observation, Seen, pauses
@@ -216,11 +217,8 @@ class BackendWatch:
 
     def _learn(self) -> str:
         """Have it learnt what must not be shown; where that cannot be, say that functions' own words are left out."""
-        try:
-            self.convex.variables()
-        except RollbackError as exc:
-            return f"what it said is left out, for what the variables hold is not known: {exc.reason}"
-        return ""
+        why = unknown_variables(self.convex)
+        return f"what it said is left out, for what the variables hold is not known: {why}" if why else ""
 
 
 def _of_calls(one: FunctionErrors) -> str:

@@ -121,29 +121,23 @@ COLLEAGUE = (
         state="has sent nothing that changes production",
         next_step=AGAIN,
     ),
-    Day(
-        "colleague pushes between gate and push",
-        GateClosed,
-        "push",
-        "refused",
-        "hotfix",
-        meanwhile={"push": meanwhile.colleague_pushes},
-        says=("no longer fits", "last push: was", "live code: was"),
-        state="has sent nothing",
-        next_step=ASK,
-        quick=True,
-    ),
-    Day(
-        "colleague pushes while the commit is laid out for the push",
-        GateClosed,
-        "push",
-        "refused",
-        "hotfix",
-        meanwhile={"push": meanwhile.colleague_pushes_during_the_checkout},
-        says=("no longer fits", "last push: was", "live code: was"),
-        state="has sent nothing",
-        next_step=ASK,
-        quick=True,
+    *(
+        Day(
+            f"colleague pushes {when}",
+            GateClosed,
+            "push",
+            "refused",
+            "hotfix",
+            meanwhile={"push": pushes},
+            says=("no longer fits", "last push: was", "live code: was"),
+            state="has sent nothing",
+            next_step=ASK,
+            quick=True,
+        )
+        for when, pushes in {
+            "between gate and push": meanwhile.colleague_pushes,
+            "while the commit is laid out for the push": meanwhile.colleague_pushes_during_the_checkout,
+        }.items()
     ),
     Day(
         "colleague is quicker by a moment",

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 
-from rollback_lib.errors import RollbackError
 from rollback_lib.node import cache_folder, is_installed, node_version
 from rollback_lib.parameters.platform import Query
+from rollback_lib.procedures.convex_before import unknown_variables
 from rollback_lib.procedures.doctor.checks import Check
 from rollback_lib.procedures.doctor.finding import Finding, NotKnown, not_checked, ok, unknown, warning, wrong
 from rollback_lib.procedures.doctor.readings import Readings
@@ -213,11 +213,8 @@ def canary(readings: Readings) -> Finding:
 def query_works(readings: Readings, query: Query) -> Finding:
     """See that a query of the parameters answers as it has to after a push."""
     readings.backend.use()
-    try:
-        readings.convex.variables()  # taught to the redactor: what a function says may hold what one of them holds
-        unsaid = ""
-    except RollbackError:
-        unsaid = "what it says is left out, for what the variables hold is not known"
+    not_known = unknown_variables(readings.convex)  # what a function says may hold what one of them holds
+    unsaid = "what it says is left out, for what the variables hold is not known" if not_known else ""
     called = readings.convex.query(query.path, query.args)
     if not called.ok:
         said = unsaid or called.error.partition("\n")[0]
