@@ -2,6 +2,7 @@
 
 - Every figure is counted from results; none is written by hand.
 - What was not tried stands beside what was; a failure is named.
+- What was tried with earlier sources only stands by itself: it shows what once held, not that it still does.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Group:
     title: str
     tests: tuple[str, ...]
     results: tuple[Result, ...]
+    earlier: tuple[Result, ...] = ()  # of those that were not tried with these sources
 
     @property
     def passed(self) -> tuple[Result, ...]:
@@ -86,25 +88,37 @@ class Group:
         return sum(result.seconds for result in self.results)
 
 
-def groups_of(tests: Iterable[str], results: Mapping[str, Result]) -> list[Group]:
+def groups_of(
+    tests: Iterable[str], results: Mapping[str, Result], earlier: Mapping[str, Result] | None = None
+) -> list[Group]:
     """Sort tests and their results by kind; a result whose test is gone counts for nothing."""
     sorted_out: dict[str, list[str]] = {title: [] for title in (*CRASHES.values(), *KINDS.values(), _OTHERS)}
     for test in tests:
         file = test.partition("::")[0].rpartition("/")[2]
         sorted_out[_crash_title(test) or KINDS.get(file, _OTHERS)].append(test)
     return [
-        Group(title, tuple(found), tuple(results[test] for test in found if test in results))
+        Group(title, tuple(found), _of(found, results), _of(found, earlier or {}))
         for title, found in sorted_out.items()
         if found
     ]
 
 
+def _of(tests: Iterable[str], results: Mapping[str, Result]) -> tuple[Result, ...]:
+    return tuple(results[test] for test in tests if test in results)
+
+
 def page(groups: Iterable[Group], facts: Facts) -> str:
     """Write the page."""
     listed = list(groups)
-    rows = [_row(group.title, len(group.tests), group.results) for group in listed]
+    rows = [_row(group) for group in listed]
     crashes = [line for group in listed if group.title in CRASHES.values() for line in _crashes(group)]
     failed = [f"- `{result.test}`" for group in listed for result in group.failed]
+    failed += [
+        f"- with earlier sources: `{result.test}`"
+        for group in listed
+        for result in group.earlier
+        if not result.passed
+    ]
     return "\n".join(
         [
             "# What was tried, and what came of it",
@@ -112,13 +126,14 @@ def page(groups: Iterable[Group], facts: Facts) -> str:
             "Written by `make torture`, from its results; `make reliability` writes it again without trying anything. What each",
             "kind of trial asks for stands at the top of its file in `tests/faults/`.",
             "",
-            f"{facts.day}, {facts.cores} cores, {facts.machine}, Python {facts.python}; {_sources(facts.trees)}.",
+            f"{facts.day}, {facts.cores} cores, {facts.machine}, Python {facts.python}; {_sources(facts.trees, listed)}.",
             "",
-            "| what | there are | tried | passed | seconds |",
-            "|---|---|---|---|---|",
+            "| what | there are | tried | passed | seconds | with earlier sources only: tried | passed |",
+            "|---|---|---|---|---|---|---|",
             *rows,
             "",
-            "Seconds are those of the trials one after the other; several run at the same time.",
+            "Seconds are those of the trials one after the other; several run at the same time. A change of any file that a trial",
+            "depends on makes its result an earlier one: it shows what held then, and the trial is due again.",
             "",
             *crashes,
             "## Failed",
@@ -130,21 +145,23 @@ def page(groups: Iterable[Group], facts: Facts) -> str:
     )
 
 
-def _sources(trees: Trees) -> str:
+def _sources(trees: Trees, groups: Iterable[Group]) -> str:
     """Say which sources it was; a crash point depends on those alone that its procedure's runs may load."""
     parts = [f"for procedure {number}'s crash points {tree}" for number, tree in trees.by_procedure.items()]
-    return ", ".join([f"sources {trees.everything}", *parts])
+    earlier = sorted({result.tree for group in groups for result in group.earlier})
+    return ", ".join([f"sources {trees.everything}", *parts, *(f"earlier {tree}" for tree in earlier)])
 
 
-def _row(title: str, there_are: int, results: Iterable[Result]) -> str:
-    found = list(results)
-    passed = sum(result.passed for result in found)
-    return f"| {title} | {there_are} | {len(found)} | {passed} | {sum(r.seconds for r in found):.0f} |"
+def _row(group: Group) -> str:
+    before = sum(result.passed for result in group.earlier)
+    figures = (len(group.tests), len(group.results), len(group.passed), round(group.seconds))
+    return f"| {' | '.join(map(str, (group.title, *figures, len(group.earlier), before)))} |"
 
 
 def _crashes(group: Group) -> list[str]:
-    """Count the crash points by victim and place; a cell says passed of those there are."""
-    there_are, passed = Counter(map(_kind, group.tests)), Counter(_kind(r.test) for r in group.passed)
+    """Count the crash points by victim and place, earlier ones as well; a cell says passed of those there are."""
+    there_are = Counter(map(_kind, group.tests))
+    passed = Counter(_kind(result.test) for result in (*group.results, *group.earlier) if result.passed)
     hows = [how for how in HOW_SAID if any(there_are[victim, how] for victim in VICTIM_SAID)]
     lines = [
         f"## {group.title} by victim and place",
@@ -178,14 +195,15 @@ def _kind(test: str) -> tuple[Victim | str, How | str]:
 _SAID = {
     CRASHES[1]: [
         "Killed by SIGKILL (the last row: asked to end by SIGTERM), then run again in a new process to the end: production moved",
-        "once, each message posted once, the run closed once and verified, its record whole. Passed of those there are:",
+        "once, each message posted once, the run closed once and verified, its record whole. Passed of those there are,",
+        "with these sources or with earlier ones:",
     ],
     CRASHES[2]: [
         "Killed in the same ways. What changes production is a program here, the official command line, which may live on, die",
         "with its kernel, or die alone: at its beginning, and at each request of a dry run and of a push. Then run again in a new",
         "process to the end: one push went live, each message was posted once, the run is closed once and verified, its record",
         "is whole, and neither the deploy key nor unredacted output is left. At places that are not about that program, one that",
-        "sends the same requests, and is quicker, stands in for it. Passed of those there are:",
+        "sends the same requests, and is quicker, stands in for it. Passed of those there are, with these sources or with earlier ones:",
     ],
 }
 _LIMITS = [

@@ -1,6 +1,6 @@
 """What became of each test of the torture, kept as soon as it is known.
 
-- A result belongs to the sources that it was found with: with another digest of them it does not count.
+- A result belongs to the sources that it was found with: with another digest of them it counts as an earlier one.
 - A crash point depends on what the runs of its procedure load, and on what no run loads as long as nothing fails; any
   other test on everything.
 - The newest result of a test counts.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -82,15 +82,21 @@ def procedure_of(test: str) -> int:
 
 def read_results(place: Path, trees: Trees) -> dict[str, Result]:
     """Read the newest result of each test for these sources; a line that was cut off counts for nothing."""
-    found: dict[str, Result] = {}
+    return {result.test: result for result in _read(place) if result.tree == trees.of(result.test)}
+
+
+def read_earlier(place: Path, trees: Trees) -> dict[str, Result]:
+    """Read the newest result of each test that was tried with earlier sources only."""
+    now = read_results(place, trees)
+    return {result.test: result for result in _read(place) if result.test not in now}
+
+
+def _read(place: Path) -> Iterator[Result]:
     for text in place.read_text(encoding="utf-8").splitlines() if place.exists() else ():
         try:
-            result = Result(**json.loads(text))
+            yield Result(**json.loads(text))
         except (ValueError, TypeError):
             continue
-        if result.tree == trees.of(result.test):
-            found[result.test] = result
-    return found
 
 
 def write_result(place: Path, result: Result) -> None:

@@ -13,7 +13,7 @@ import pytest
 from points import CHILD, REQUEST, Place, every_point
 from reliability import KINDS, PAGE, Facts, groups_of, page
 from repository import ROOT
-from results import Result, Trees, read_results, write_result
+from results import Result, Trees, read_earlier, read_results, write_result
 
 TREE, OF_2 = "0123456789abcdef", "fedcba9876543210"
 TREES = Trees(TREE, {1: TREE, 2: OF_2})
@@ -64,11 +64,11 @@ def test_page_counts_what_was_found():
     results[TESTS[3]] = result(TESTS[3], passed=False)
     results[TESTS[-2]] = result(TESTS[-2])
     lines = page(groups_of(TESTS, results), FACTS).splitlines()
-    assert "| Crash points of procedure 1 | 3 | 2 | 2 | 17 |" in lines
-    assert "| Crash points of procedure 2 | 2 | 1 | 1 | 8 |" in lines
-    assert "| Bad days of procedure 1 | 1 | 1 | 0 | 8 |" in lines
-    assert "| Bad days of procedure 2 | 2 | 0 | 0 | 0 |" in lines
-    assert "| Forged approvals | 1 | 0 | 0 | 0 |" in lines
+    assert "| Crash points of procedure 1 | 3 | 2 | 2 | 17 | 0 | 0 |" in lines
+    assert "| Crash points of procedure 2 | 2 | 1 | 1 | 8 | 0 | 0 |" in lines
+    assert "| Bad days of procedure 1 | 1 | 1 | 0 | 8 | 0 | 0 |" in lines
+    assert "| Bad days of procedure 2 | 2 | 0 | 0 | 0 | 0 | 0 |" in lines
+    assert "| Forged approvals | 1 | 0 | 0 | 0 | 0 | 0 |" in lines
     kernel = next(line for line in lines if line.startswith("| the kernel |"))
     assert kernel.split(" | ")[1:] == ["1 of 1", "1 of 1 |"]
     assert next(line for line in lines if line.startswith("| kernel and")).count("0 of 1") == 1
@@ -79,6 +79,21 @@ def test_page_counts_what_was_found():
     assert lines[lines.index("## Failed") + 2] == f"- `{TESTS[3]}`"
     said = f"sources {TREE}, for procedure 1's crash points {TREE}, for procedure 2's crash points {OF_2}"
     assert f"2026-11-25, 2 cores, Linux x86_64, Python 3.11.7; {said}." in lines
+
+
+def test_page_tells_apart_what_was_tried_with_earlier_sources_only():
+    """It counts as neither tried nor passed; among the crash points it is shown; where it failed, it is named."""
+    earlier = {test: result(test, tree="earlier0") for test in TESTS[1:3]}
+    earlier[TESTS[3]] = result(TESTS[3], passed=False, tree="earlier1")
+    groups = groups_of(TESTS, {TESTS[0]: result(TESTS[0])}, earlier)
+    lines = page(groups, FACTS).splitlines()
+    assert "| Crash points of procedure 1 | 3 | 1 | 1 | 8 | 2 | 2 |" in lines
+    assert "| Bad days of procedure 1 | 1 | 0 | 0 | 0 | 1 | 0 |" in lines
+    kernel = next(line for line in lines if line.startswith("| the kernel |"))
+    assert kernel.split(" | ")[1:] == ["1 of 1", "1 of 1 |"]
+    assert lines[lines.index("## Failed") + 2] == f"- with earlier sources: `{TESTS[3]}`"
+    assert lines[5].endswith(f"for procedure 2's crash points {OF_2}, earlier earlier0, earlier earlier1.")
+    assert [len(group.left) for group in groups][:2] == [2, 2]  # due again, or never tried
 
 
 def test_page_in_the_documents_is_one_that_was_generated():
@@ -102,7 +117,7 @@ def test_page_in_the_documents_is_one_that_was_generated():
 
 
 def test_newest_result_of_these_very_sources_counts(tmp_path: Path):
-    """A result of other sources counts for nothing, nor does a line that was cut off."""
+    """A result of other sources is an earlier one; a line that was cut off counts for nothing."""
     place = tmp_path / "results.jsonl"
     write_result(place, result("a", passed=False))
     write_result(place, result("a"))
@@ -113,6 +128,7 @@ def test_newest_result_of_these_very_sources_counts(tmp_path: Path):
         file.write('{"tree": "0123')
     found = read_results(place, TREES)
     assert {test: found[test].passed for test in found} == {"a": True, TESTS[-2]: True}
+    assert set(read_earlier(place, TREES)) == {"b", TESTS[-1]}
 
 
 def test_torture_goes_on_where_it_stopped(tmp_path: Path):

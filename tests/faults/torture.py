@@ -20,7 +20,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]  # as pytest has it
 from enumerated import POINTS_VARIABLE, loaded_by_procedure, write_points  # noqa: E402
 from reliability import PAGE, Facts, Group, groups_of, page  # noqa: E402 - the path comes first
 from repository import ROOT  # noqa: E402
-from results import Trees, read_results  # noqa: E402
+from results import Trees, read_earlier, read_results  # noqa: E402
 
 FOLDER = ROOT / ".torture"
 RESULTS = FOLDER / "results.jsonl"
@@ -43,13 +43,11 @@ def main() -> int:
             write_points(points)
         torture(points, until, given.workers)
     trees = Trees.of_here(loaded_by_procedure(points))
-    results = read_results(RESULTS, trees)
-    if not results:
-        tell(
-            f"Nothing was tried with these sources yet; {PAGE.relative_to(ROOT)} is as it was. First: make torture"
-        )
+    results, earlier = read_results(RESULTS, trees), read_earlier(RESULTS, trees)
+    if not results and not earlier:
+        tell(f"Nothing was tried yet; {PAGE.relative_to(ROOT)} is as it was. First: make torture")
         return 1
-    groups = groups_of(every_test(points), results)
+    groups = groups_of(every_test(points), results, earlier)
     PAGE.write_text(page(groups, Facts.of_here(trees)), encoding="utf-8")
     tell(f"Written: {PAGE.relative_to(ROOT)}")
     return report(groups)
