@@ -256,7 +256,19 @@ def backend_trouble(here: Stage) -> Iterator[str]:
     if view.code != view.expected_code:
         yield f"the backend runs the code {view.code}, expected {view.expected_code}"
     if view.failed_calls or not view.calls:
-        yield f"{view.failed_calls} of {view.calls} calls failed since the last push"
+        yield f"{view.failed_calls} of {view.calls} calls failed since the last push: {failures(here)}"
+
+
+def failures(here: Stage) -> list[str]:
+    """Tell the calls that failed since the last push: when they began after it, how long they took, and why."""
+    backend = here.serving.world.convex
+    assert backend is not None
+    since = backend.last_push_ms or 0.0
+    return [
+        f"{call.identifier} {call.began_ms - since:.0f} ms after it, in {call.took_s:.1f} s: {call.error}"
+        for call in backend.logs.entries()
+        if call.error is not None and call.began_ms >= since
+    ]
 
 
 def told_of_stops(lines: tuple[Line, ...]) -> int:

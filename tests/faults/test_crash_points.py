@@ -39,7 +39,8 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> CleanRuns:
 @pytest.mark.parametrize("point", _ASKED_FOR or [*QUICK, *QUICK_BACKEND], ids=str)
 def test_run_killed_at_a_point_is_brought_to_its_end_by_running_it_again(point: Point, clean):
     """Whoever dies where: the notebook run again in a new process leaves what a run without faults leaves."""
-    assert prove(point, clean[point.scenario]) == []
+    troubles = prove(point, clean[point.scenario])
+    assert not troubles, "\n".join(troubles)
 
 
 @pytest.mark.parametrize(("scenario", "quick"), [("severity P0", QUICK), ("backend P0", QUICK_BACKEND)])
