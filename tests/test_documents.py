@@ -59,6 +59,13 @@ def test_first_screen_says_what_to_type():
     assert re.search(r"^make test\b", first, re.MULTILINE)
 
 
+def test_readme_shows_as_many_drills_as_there_are():
+    """Whoever compares their first drill with the README finds the same number of scenarios."""
+    told = re.search(r"^Drilling (\d+) scenario", README, re.MULTILINE)
+    assert told is not None
+    assert int(told[1]) == len(list((ROOT / "parameters" / "scenarios").glob("*.yaml")))
+
+
 def test_every_make_target_is_in_the_readme():
     """Neither a target without a word in the README, nor a word about one that is not there."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
