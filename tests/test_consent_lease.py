@@ -19,8 +19,8 @@ from rollback_lib.consent.lease import LOOK_S, Holder, Lease, Terms, peek
 from rollback_lib.errors import LeaseHeld, Unreachable
 from rollback_lib.store import Bucket, Store
 
-ANA = Holder("P1-ana", "ana", "desk-a", 101, "a1")
-BEN = Holder("P1-ben", "ben", "desk-b", 202, "b2")
+ANA = Holder("P1-ana", "ana", "desk-a", 101, "a1", "boot-1")
+BEN = Holder("P1-ben", "ben", "desk-b", 202, "b2", "boot-2")
 ASK, TAKE = Terms(90, 12, "ask"), Terms(90, 12, "take")
 
 
@@ -234,6 +234,32 @@ def test_run_on_another_machine_waits_until_the_first_one_is_silent(folder: Stor
     assert take(folder, elsewhere, from_run="P1-ana").generation == 2
     older(folder, "leases/production/00000002/claim", 92)
     assert take(folder, ANA).generation == 3
+
+
+@pytest.mark.parametrize("boot", ["boot-2", "", None], ids=["another", "tells none", "older version"])
+def test_run_in_another_container_of_its_host_name_waits_like_another_machine(
+    folder: Store, boot: str | None
+) -> None:
+    """The lock of the journal is not the one it knows: a holder who is alive there is not taken for dead."""
+    take(folder)
+    beside = replace(ANA, pid=7, process="b7", boot=boot)
+    error = refused(folder, beside)
+    assert "desk-a that cannot be looked at from here (in another container, or before a" in error.next_step
+    assert take(folder, beside, from_run="P1-ana").generation == 2  # named, at once
+    older(folder, "leases/production/00000002/claim", 92)
+    assert take(folder, replace(beside, process="c8")).generation == 3  # or once it was silent
+
+
+def test_claim_of_an_older_version_is_of_no_machine_beyond_doubt(folder: Store) -> None:
+    """It tells its host name alone: this run waits until it is silent."""
+    old = {name: value for name, value in vars(ANA).items() if name != "boot"}
+    claim = json.dumps(old | {"ttl_s": 90.0, "nonce": "n"}).encode()
+    folder.create("leases/production/00000001/claim", claim)
+    found = peek(folder, "production")
+    assert found is not None
+    assert found.holder == replace(ANA, boot=None)
+    assert "This very run" in refused(folder, replace(ANA, pid=7, process="a2")).next_step
+    assert "This very run" in refused(folder, replace(ANA, pid=7, process="a2", boot=None)).next_step
 
 
 def test_process_that_has_it_goes_on_with_it(folder: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from test_procedures_convex_shown import chosen, rehearsal
 from rollback_lib.clock import to_iso
 from rollback_lib.errors import LeaseHeld, OutcomeUnknown, ReadRefused
 from rollback_lib.journal import Line
+from rollback_lib.machine import Machine
 from rollback_lib.model import RunId
 from rollback_lib.plan import load_plan
 from rollback_lib.procedures.convex_push import PushAgain
@@ -173,9 +173,16 @@ def test_schema_that_is_not_known_holds_nothing_up(deployment: Deployment, rehea
 # A push that another process began
 
 
-def lines_of(host: str, *after: str) -> tuple[Line, ...]:
+HERE = Machine.here()
+BESIDE = Machine(HERE.host, "another")
+UNSAID = Machine(HERE.host, None)  # an older version wrote the host name alone
+
+
+def lines_of(machine: str | Machine, *after: str) -> tuple[Line, ...]:
     """Give the journal of a run whose push left from a machine; with what was written after that."""
-    told = [("prepare.intent", {"name": "lease on production", "host": host}), ("effect.sending", {})]
+    where = machine if isinstance(machine, Machine) else Machine(machine, "b1")
+    data = {name: value for name, value in where.written().items() if value is not None}
+    told = [("prepare.intent", {"name": "lease on production", **data}), ("effect.sending", {})]
     told += [(event, {}) for event in after]
     return tuple(
         Line(seq, to_iso(SENT), RunId(RUN), event, "P2.S4", "ana", data, "", "")
@@ -220,8 +227,21 @@ def test_push_of_another_machine_whose_end_is_on_record_is_over(after: str):
 
 def test_push_of_this_machine_is_known_to_have_ended():
     """Nothing runs in the slot that all runs of a machine share."""
-    push = push_of(Deployment(NEW), lines=lines_of(socket.gethostname()))
+    push = push_of(Deployment(NEW), lines=lines_of(HERE))
     assert push.observe(chosen(), SENT).seen is Seen.NOT_HAPPENED
+
+
+@pytest.mark.parametrize("machine", [BESIDE, UNSAID], ids=["another container", "older version"])
+def test_push_of_a_machine_that_only_has_this_ones_name_may_be_under_way(machine: Machine):
+    """The slot here knows nothing of it; once a push must be over, the run goes on."""
+    lines = lines_of(machine)
+    found = push_of(Deployment(NEW), lines=lines).observe(chosen(), SENT)
+    assert found.seen is Seen.UNCLEAR
+    assert f"push on {HERE.host} (in another container, or before a restart) may be under" in found.detail
+    later = FakeClock(at=SENT + timedelta(seconds=912))
+    assert (
+        push_of(Deployment(NEW), lines=lines, clock=later).observe(chosen(), SENT).seen is Seen.NOT_HAPPENED
+    )
 
 
 def test_push_of_a_run_that_lost_its_lease_is_ended_and_says_what_is_not_known():
@@ -244,7 +264,7 @@ def test_push_of_a_run_that_lost_its_lease_is_ended_and_says_what_is_not_known()
         (4711, "Wait for it, or end it with all that it began (kill -- -4711); then run this cell again"),
         (None, "Wait for it; then run this cell again"),
     ],
-    ids=str,
+    ids=["here", "its number is not of this machine"],
 )
 def test_push_that_is_still_under_way_here_is_told_with_what_ends_it(pid: int | None, says: str):
     """The whole group: the number is that of the shell that waits for the command line."""
@@ -253,6 +273,8 @@ def test_push_that_is_still_under_way_here_is_told_with_what_ends_it(pid: int | 
     with pytest.raises(OutcomeUnknown) as caught:
         push.await_earlier()
     assert caught.value.next_step.startswith(says)
+    assert (f" (process {pid})" in caught.value.happened) is (pid is not None)
+    assert "None" not in caught.value.happened
 
 
 # What a person is asked
@@ -297,12 +319,13 @@ def test_command_that_undoes_it_is_told_whole():
     [
         ("desk-b", (), "may still be pushing on desk-b until 22:20:12 UTC"),
         ("desk-b", ("effect.answered",), ""),
-        (socket.gethostname(), (), ""),
+        (HERE, (), ""),
+        (BESIDE, (), f"on {HERE.host} (in another container, or before a restart) until 22:20:12"),
     ],
-    ids=["under way", "its end is on record", "here, where the slot tells"],
+    ids=["under way", "its end is on record", "here, where the slot tells", "beside"],
 )
 def test_run_that_took_over_is_warned_of_a_push_that_may_be_under_way(
-    tmp_path: Path, host: str, after: tuple[str, ...], warned: str
+    tmp_path: Path, host: str | Machine, after: tuple[str, ...], warned: str
 ):
     """The machine may be out of reach, and its command line goes on: a look at the store tells until when."""
     store = folder_store(tmp_path)

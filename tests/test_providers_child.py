@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -124,6 +125,22 @@ def test_command_that_a_person_is_told_ends_it_with_all_it_began(slot):
     assert child.follow(lambda _: None, 10, CLOCK).code is None
     eventually(lambda: gone(int(began.read_text())))
     assert slot.running() is None
+
+
+@pytest.mark.parametrize("told", [{"boot": "another"}, {}], ids=["another container", "older version"])
+def test_number_of_another_machine_ends_nothing_here(slot, monkeypatch, told):
+    """A folder may be shared by containers: there the number is a stranger's."""
+    monkeypatch.setattr("rollback_lib.providers.child.PATIENCE_S", 0.1)
+    child = start(slot, "sleep 60")
+    eventually(lambda: slot.left().pid)
+    place = slot.folder / "what"
+    what = json.loads(place.read_text())
+    place.write_text(json.dumps({name: what[name] for name in what if name != "boot"} | told))
+    assert slot.left().pid is None
+    assert not slot.end(CLOCK)
+    assert child._process.poll() is None
+    place.write_text(json.dumps(what))
+    assert slot.end(CLOCK)
 
 
 def test_caller_that_must_not_go_on_ends_the_program(slot):

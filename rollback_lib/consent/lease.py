@@ -14,14 +14,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
 from rollback_lib.clock import Clock
 from rollback_lib.errors import LeaseHeld, Unreachable
+from rollback_lib.machine import Machine
 from rollback_lib.store import Store
 
 __all__ = ["LOOK_S", "Holder", "Lease", "Tenancy", "Terms", "peek"]
@@ -43,11 +44,18 @@ class Holder:
     host: str
     pid: int
     process: str  # tells two processes of the same number apart
+    boot: str | None = None  # of its machine, see there; None: an older version did not say
 
     @classmethod
     def here(cls, run: str, operator: str) -> Self:
         """Return the holder that this process would be."""
-        return cls(run, operator, socket.gethostname(), os.getpid(), _PROCESS)
+        machine = Machine.here()
+        return cls(run, operator, machine.host, os.getpid(), _PROCESS, machine.boot)
+
+    @property
+    def machine(self) -> Machine:
+        """Return where it acts."""
+        return Machine(self.host, self.boot)
 
     def __str__(self) -> str:
         return f"run {self.run} of {self.operator} on {self.host} (process {self.pid})"
@@ -106,7 +114,7 @@ class Tenancy:
         if (
             self.holder.run == me.run
         ):  # on one machine the journal's lock has shown that the other process ended
-            return self.holder.host == me.host or self.expired
+            return self.holder.machine.is_surely(me.machine) or self.expired
         return self.expired and terms.expired == "take"
 
     def refusal(self, me: Holder, from_run: str) -> LeaseHeld:
@@ -123,7 +131,12 @@ class Tenancy:
         """Say what to do before it is taken over."""
         run, operator = self.holder.run, self.holder.operator
         if run == me.run:
-            return "This very run was going on there: end that process, or be sure that its machine is gone. Then wait until it expires, or set"
+            where = (
+                f"in a process of {me.host} that cannot be looked at from here (in another container, or before a restart)"
+                if self.holder.host == me.host
+                else "there"
+            )
+            return f"This very run was going on {where}: end that process, or be sure that its machine is gone. Then wait until it expires, or set"
         if self.expired:
             return f"See first what became of that run (its thread, its record, {operator}). To go on in its place set"
         here = self.holder.process == me.process
@@ -155,7 +168,7 @@ def peek(store: Store, environment: str) -> Tenancy | None:
     heard_at = beat.modified_at if beat is not None else claim.modified_at
     try:
         told: dict[str, Any] = json.loads(claim.data)
-        holder = Holder(**{name: told[name] for name in Holder.__dataclass_fields__})
+        holder = _holder(told)
         ttl_s = float(told["ttl_s"])
     except (ValueError, TypeError, KeyError) as exc:
         raise _unreadable(claims[-1]) from exc
@@ -385,6 +398,12 @@ def _claim(holder: Holder, terms: Terms) -> bytes:
     """Write who claims; with a number used once, so that it is known again after a lost answer."""
     told = {**asdict(holder), "ttl_s": terms.ttl_s, "nonce": secrets.token_hex(8)}
     return json.dumps(told, sort_keys=True).encode()
+
+
+def _holder(told: Mapping[str, Any]) -> Holder:
+    """Read who claimed; an older version did not say of which boot its machine is."""
+    named = {name: told[name] for name in Holder.__dataclass_fields__ if name != "boot"}
+    return Holder(**named, boot=Machine.told(told).boot)
 
 
 def _unreadable(key: str) -> Unreachable:

@@ -264,8 +264,9 @@ class PushAgain:
             return
         # The number is that of the shell which leads the group: ended alone, it would leave the command line at it.
         ending = f", or end it with all that it began (kill -- -{orphan.pid})" if orphan.pid else ""
+        number = f" (process {orphan.pid})" if orphan.pid else ""
         raise OutcomeUnknown(
-            f"The push that began at {orphan.began_at} is still under way (process {orphan.pid}), {most_s:g} s after it was found.",
+            f"The push that began at {orphan.began_at} is still under way{number}, {most_s:g} s after it was found.",
             _MAY_HAVE,
             f"Wait for it{ending}; then run this cell again: it asks Convex first.",
         )

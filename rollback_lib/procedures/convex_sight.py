@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollback_lib.journal import Line
+from rollback_lib.machine import Machine
 from rollback_lib.procedures.effects import Observation, Seen
 from rollback_lib.providers.convex_facts import AuditEvent
 
@@ -68,14 +68,15 @@ class Sight:
 class Elsewhere:
     """A push of the run that may be under way on another machine."""
 
-    host: str
+    host: str  # in words: another container may have this one's name
     until: datetime
 
 
 def elsewhere(lines: Sequence[Line], longest: timedelta) -> Elsewhere | None:
     """Find the push of a run that may be under way on another machine.
 
-    None where there is none, what became of it is written down, or it left here: then this machine's own slot tells.
+    None where there is none, what became of it is written down, or it surely left here: then this machine's own slot
+    tells. Another container of one host name is another machine, and so is this one before it was started anew.
 
     Args:
         lines: Of the run's journal.
@@ -84,12 +85,13 @@ def elsewhere(lines: Sequence[Line], longest: timedelta) -> Elsewhere | None:
     sent = next((line for line in reversed(lines) if (line.event, line.step) == _SENT), None)
     if sent is None or any(line.event in _SETTLED for line in lines if line.seq > sent.seq):
         return None
-    hosts = [
-        str(line.data["host"])
+    machines = [
+        Machine.told(line.data)
         for line in lines
         if line.event == "prepare.intent" and "host" in line.data and line.seq < sent.seq
     ]
-    host = hosts[-1] if hosts else "an unknown machine"
-    if host == socket.gethostname():
+    here, there = Machine.here(), machines[-1] if machines else Machine.told({})
+    if there.is_surely(here):
         return None
-    return Elsewhere(host, datetime.fromisoformat(sent.at) + longest)
+    unseen = " (in another container, or before a restart)" if there.host == here.host else ""
+    return Elsewhere(f"{there.host}{unseen}", datetime.fromisoformat(sent.at) + longest)

@@ -118,7 +118,7 @@ class Leasing:
         leave = self.journal.prepare(
             f"lease on {self.environment}",
             step=None,
-            data={"host": me.host, "pid": me.pid, "ttl_s": terms.ttl_s},
+            data={**me.machine.written(), "pid": me.pid, "ttl_s": terms.ttl_s},
         )
         try:
             lease = Lease.take(

@@ -27,6 +27,7 @@ from typing import Any
 
 from rollback_lib.clock import Clock, to_iso
 from rollback_lib.errors import BadParameters, LeaseHeld
+from rollback_lib.machine import Machine
 
 __all__ = ["Child", "Ended", "Left", "Slot"]
 
@@ -43,7 +44,9 @@ class Left:
     """What is known of the program that ran last, or runs now."""
 
     what: Mapping[str, Any]  # as its caller described it, and when it began
-    pid: int | None  # of its process group; None: it has not said so yet
+    pid: (
+        int | None
+    )  # of its process group; None: it has not said so yet, or the number is not of this machine
     code: int | None  # None: it runs, or was ended from outside
     output: str  # as it wrote it: not redacted
 
@@ -100,7 +103,7 @@ class Slot:
                     raise self._held()
                 self._clear()
                 self.made.mkdir(mode=0o700)
-                told = json.dumps({**what, "began_at": to_iso(clock.now())})
+                told = json.dumps({**what, **Machine.here().written(), "began_at": to_iso(clock.now())})
                 self._path("what").write_text(told, encoding="utf-8")
                 return Child(self, self._begin(command, cwd, environ, lock))
         except OSError as exc:
@@ -142,7 +145,9 @@ class Slot:
         except (OSError, ValueError):
             return None
         output = self.read_from(0).decode(errors="replace")
-        return Left(what, self._number("pid"), self._number("code"), output)
+        # In another container that shares the folder the number is nobody's, or a stranger's.
+        pid = self._number("pid") if Machine.told(what).is_surely(Machine.here()) else None
+        return Left(what, pid, self._number("code"), output)
 
     def wait(self, most_s: float, clock: Clock) -> bool:
         """Wait until nothing runs; say whether that is so."""
@@ -154,7 +159,7 @@ class Slot:
         return True
 
     def end(self, clock: Clock) -> bool:
-        """End what runs: ask first, then force; say whether nothing runs any more."""
+        """End what runs: ask first, then force; say whether nothing runs any more. Of another machine nothing is ended."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             found = self.running()
             if found is None:
