@@ -600,14 +600,15 @@ def test_silent_log_is_no_data():
 def test_log_that_answered_and_then_has_nothing_more_is_complete():
     """Held open after the window's end: everything up to it has been seen."""
     start = BEGAN - timedelta(minutes=5)
-    made: Scene = scene(page(entry(start), cursor=1.0e15), held(lambda: made))
+    made: Scene = scene(page(entry(start + timedelta(seconds=1)), cursor=1.0e15), held(lambda: made))
     found = made.convex.executions(start, BEGAN - timedelta(seconds=1), deadline_s=20)
     assert (found.calls, found.share, found.complete, found.note) == (1, 0.0, True, "")
 
 
 def test_window_that_is_not_over_at_the_deadline_is_incomplete():
     """What was read counts; that it may not be all is said."""
-    made: Scene = scene(page(entry(BEGAN, "Uncaught Error: a"), cursor=1.0e15), held(lambda: made))
+    at = BEGAN + timedelta(seconds=1)
+    made: Scene = scene(page(entry(at, "Uncaught Error: a"), cursor=1.0e15), held(lambda: made))
     found = made.convex.executions(BEGAN, BEGAN + timedelta(hours=1), deadline_s=20)
     assert (found.share, found.complete) == (1.0, False)
     assert "was not seen up to" in found.note
@@ -624,7 +625,7 @@ def test_log_that_answers_at_once_with_nothing_is_not_asked_in_a_circle():
 
 def test_log_that_breaks_off_leaves_what_was_read():
     """A lost answer ends the reading; it does not undo it."""
-    made = scene(page(entry(BEGAN), cursor=1.0e15), httpx.ReadError("reset"))
+    made = scene(page(entry(BEGAN + timedelta(seconds=1)), cursor=1.0e15), httpx.ReadError("reset"))
     found = made.convex.executions(BEGAN, BEGAN + timedelta(hours=1), deadline_s=60)
     assert (found.calls, found.complete) == (1, False)
     assert "reset" in found.note

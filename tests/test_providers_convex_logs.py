@@ -126,3 +126,9 @@ def test_long_answer_that_goes_on_where_the_reading_was_lacks_nothing():
     many = [called(at(0.5 + number / 100)) for number in range(2 * REMEMBERED)]
     found = Log(tells(*many, after_s=30), tells(called(LATE), after_s=300)).read()
     assert (found.start, found.calls, found.complete, found.note) == (BEGAN, 2 * REMEMBERED, True, "")
+
+
+def test_call_that_began_in_the_windows_very_first_millisecond_does_not_count():
+    """A push and a call of one millisecond: the call may have run the code before it."""
+    found = Log(tells(called(BEGAN, "Error: a"), called(at(0.002)), called(LATE), after_s=301)).read()
+    assert (found.calls, found.failed) == (1, 0)

@@ -274,4 +274,23 @@ def test_call_whose_code_was_chosen_before_a_push_is_dated_before_it(living, bac
         backend.functions.call_inline(REPL + "export default query({ handler: async () => 1 });", {}, ADMIN)
     else:
         call(backend, "getUserByClerkId", {"clerkId": "u1"})
+    told = backend.logs.after(0, structured=True)[0][-1]
+    assert told["timestamp"] - told["executionTime"] < backend.last_push_ms / 1000
     assert backend.logs.entries()[-1].began_ms < backend.last_push_ms
+
+
+def test_call_of_a_pushs_very_millisecond_is_not_held_against_its_code(living, backend, monkeypatch):
+    """Which code it ran nobody can say."""
+    _, clock = living
+    clock.ms += 100_000  # behind all that other tests have called
+    choose = backend.functions._revision
+
+    def push_meanwhile():
+        chosen = choose()
+        backend.install(app())
+        return chosen
+
+    monkeypatch.setattr(backend.functions, "_revision", push_meanwhile)
+    assert call(backend, "broken").error is not None
+    assert backend.logs.entries()[-1].began_ms == backend.last_push_ms
+    assert (backend.view().calls, backend.view().failed_calls) == (0, 0)

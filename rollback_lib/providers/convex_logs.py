@@ -1,8 +1,8 @@
 """How many function calls fail, read from Convex's own log of executions.
 
 - The log is a long poll: an answer comes when there is something, or after up to a minute. Silence is no data, never 0 %.
-- What began before the window or ended after it, our own administrative reads, and attempts that Convex makes again do
-  not count: a call that was under way when a push went live ran the code before it.
+- What began before the window or in its first millisecond, what ended after it, our own administrative reads, and
+  attempts that Convex makes again do not count: a call that was under way when a push went live ran the code before it.
 - An answer that is lost is asked for again from the same place, which is ours to keep. Convex remembers its newest
   calls only: an answer as long as that memory may lack what came before it, and that is said.
 - Reading ends at the window's end or at the deadline, whichever comes first; what was read until then counts, and it
@@ -163,7 +163,7 @@ class LogReader:
         name = function_name(a_text(entry.get("identifier")) or "unknown")
         if entry.get("kind") != "Completion" or at is None or at > self._end:
             return
-        if at - timedelta(seconds=a_number(entry.get("executionTime")) or 0.0) < self._start:
+        if at - timedelta(seconds=a_number(entry.get("executionTime")) or 0.0) <= self._start:
             return
         if entry.get("willRetry") is True or name.startswith(_OURS):
             return

@@ -164,7 +164,7 @@ class Backend:
     def view(self) -> ConvexView:
         """Say what is true here now. Do not ask while holding a lock of the world: a function may want both."""
         since = self.last_push_ms or 0.0
-        calls = [entry for entry in self.logs.entries() if entry.began_ms >= since]
+        calls = [entry for entry in self.logs.entries() if entry.began_ms > since]
         rows = [row for row in self.audit.rows if row.action == "push_config_with_components"]
         return ConvexView(
             deployment=self.name,

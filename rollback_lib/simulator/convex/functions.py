@@ -151,12 +151,15 @@ class Functions:
             value, lines = run()
         except _Failed as exc:
             failed, lines = exc, exc.lines
+        ended_ms = self._backend.now_ms()
+        # Whoever reads the log counts back from the end: that must not lead behind a push that came meanwhile.
+        took_s = max(time.perf_counter() - began, (ended_ms - began_ms) / 1000)
         entry = Completion(
             kind=_OF_KIND[scope.kind],
             identifier=scope.identifier,
             lines=lines,
             began_ms=began_ms,
-            took_s=time.perf_counter() - began,
+            took_s=took_s,
             error=failed.text if failed is not None else None,
             request_id=scope.request_id,
             execution_id=scope.execution_id,
@@ -166,7 +169,7 @@ class Functions:
             value_bytes=len(json.dumps(value)),
             read=scope.budget.read,
         )
-        self._backend.logs.add(entry, self._backend.now_ms())
+        self._backend.logs.add(entry, ended_ms)
         if failed is None:
             return Outcome(scope.request_id, value=value, lines=lines)
         return Outcome(

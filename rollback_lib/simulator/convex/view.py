@@ -33,5 +33,5 @@ class ConvexView:
     last_push_ms: int | None
     pushes: tuple[Push, ...]  # oldest first, also those from before the world began
     documents: Mapping[str, int]  # by table
-    calls: int  # of functions that were logged since the last push
+    calls: int  # of functions, begun after the last push: what began in the very same millisecond may have run either code
     failed_calls: int  # of those
