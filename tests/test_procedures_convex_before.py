@@ -62,7 +62,12 @@ def test_calls_that_failed_before_are_kept_and_told(past):
     kept = ended(run)
     assert kept is not None
     assert (kept["calls"], kept["failed"]) == (10, 6)
-    assert kept["functions"][0] == {"name": "users:getUserByClerkId", "calls": 9, "failed": 6}
+    assert kept["functions"][0] == {
+        "name": "users:getUserByClerkId",
+        "calls": 9,
+        "failed": 6,
+        "not_found": 0,
+    }
     assert kept["samples"] == ["users:getUserByClerkId: Uncaught Error: no tier, key [redacted]"]
     for place in run.folder.rglob("*"):
         assert not place.is_file() or SECRET not in place.read_text(errors="replace")

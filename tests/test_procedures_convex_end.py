@@ -14,6 +14,7 @@ from rollback_lib.model import Outcome
 from rollback_lib.procedures.convex_rehearse import FEW
 from rollback_lib.procedures.convex_shown import Difference
 from rollback_lib.providers.convex_facts import Function, Scheduled, Waiting
+from rollback_lib.providers.convex_logs import FunctionErrors
 from rollback_lib.providers.convex_push import Analysis
 
 GONE = Difference((), ("bookings:listByTrainer",), (), (), ())
@@ -118,6 +119,61 @@ def test_calls_of_what_is_gone_are_not_laid_to_the_commit(watched: Watched):
         watched.rollback.verify_functions(watched.chosen, watched.pushed)
     assert "roll the frontend back as well (procedure 1)" in caught.value.next_step
     assert "rollback.abort" in caught.value.next_step
+
+
+CALLED = FunctionErrors("bookings:listByTrainer", 37, 37, 37)
+
+
+def seen_to_be_called(watched: Watched, *functions: FunctionErrors) -> list[str]:
+    """Let functions be called in step 6 that are gone, close in another kernel; return what is left behind."""
+    watched.backend.answers["executions"] = calls(1000, sum(one.failed for one in functions), *functions)
+    watched.rollback.verify_functions(watched.chosen, watched.pushed)
+    watched.rollback = watched.kernel()
+    watched.rollback.at_close()
+    watched.rollback.tell_end(Outcome.COMPLETED_UNVERIFIED, "P2.C2 unknown")
+    (told,) = watched.said
+    left = [text for text in watched.rollback.still_open() if "bookings:" in text or "orders:" in text]
+    assert all(text in told for text in left)
+    return left
+
+
+def test_calls_of_what_went_away_are_still_open_and_said_once(watched: Watched):
+    """What the live frontend names and what was seen to fail are one thing."""
+    (left,) = seen_to_be_called(watched, CALLED)
+    assert left == (
+        f"{STILL} (calls that failed, 21:57:40-22:03:00 UTC: bookings:listByTrainer 37): "
+        "roll the frontend back as well (procedure 1)"
+    )
+
+
+def test_calls_that_the_live_frontend_does_not_make_are_still_open(watched: Watched):
+    """Open tabs, another app: it was seen, so it is said, and not laid to the frontend that is live."""
+    watched.app.named = lambda *_: ()
+    (left,) = seen_to_be_called(watched, CALLED)
+    assert left == (
+        "calls of functions that went away failed, 21:57:40-22:03:00 UTC: bookings:listByTrainer 37; "
+        "the live frontend does not name them: see what else calls them"
+    )
+
+
+def test_calls_are_still_open_also_where_the_difference_was_not_known(tmp_path: Path):
+    """The dry run could not tell what goes away; the log does."""
+    watched = Watched(tmp_path, rehearsal={"difference": None})
+    watched.app.named = lambda _, names: tuple(names)
+    watched.done("P2.S5")
+    (left,) = seen_to_be_called(watched, CALLED, FunctionErrors("orders:count", 3, 3, 3))
+    assert "bookings:listByTrainer, orders:count (calls that failed" in left
+
+
+def test_newest_look_decides_what_is_called_though_it_is_gone(watched: Watched):
+    """The frontend was rolled back by hand: the next look finds no such call, and the close says nothing of it."""
+    watched.backend.answers["executions"] = calls(1000, 37, CALLED)
+    watched.rollback.verify_functions(watched.chosen, watched.pushed)
+    watched.app.named = lambda *_: ()
+    watched.backend.answers["executions"] = calls()
+    watched.rollback._watch.executions(BEGAN)
+    watched.rollback.at_close()
+    assert not any("bookings:" in text for text in watched.rollback.still_open())
 
 
 # What waits to be run, and the data

@@ -19,7 +19,7 @@ from rollback_lib.journal import FILE_NAME
 from rollback_lib.model import CheckStatus
 from rollback_lib.parameters.platform import Query
 from rollback_lib.procedures.shown import Listing
-from rollback_lib.providers.convex_facts import AuditEvent, Called, Live, Schema, Table
+from rollback_lib.providers.convex_facts import AuditEvent, Called, Function, Live, Schema, Table
 from rollback_lib.providers.convex_logs import FunctionErrors
 
 
@@ -117,6 +117,76 @@ def test_failing_functions_are_shown_in_the_cell(watched: Watched, monkeypatch):
     assert [f"f{number}:g" in table for number in range(5)] == [True] * 5
     (check,) = watched.checks("P2.C2")
     assert check.seen.endswith(": f0:g 1 of 100, f1:g 1 of 100, f2:g 1 of 100 and 2 more")
+
+
+# Functions that the commit does not have
+
+GONE = FunctionErrors("messages:react", 37, 37, 37)
+FEW = FunctionErrors("orders:count", 2, 2, 2)
+
+
+def test_calls_of_what_went_away_are_counted_apart_and_are_never_passed(watched: Watched, monkeypatch):
+    """Nothing of the commit is bad, and yet a part of the app fails: the check says both, and how it goes on."""
+    shown: list[object] = []
+    monkeypatch.setattr("rollback_lib.procedures.convex_watch.show", shown.append)
+    watched.backend.answers["executions"] = calls(1000, 42, MISHAP, GONE, FEW)
+    listing = verify(watched)
+    (check,) = watched.checks("P2.C2")
+    assert check.status is CheckStatus.UNKNOWN
+    assert check.seen.startswith("0.31 % of 961 Convex function calls failed, ")
+    assert check.seen.endswith(
+        "; besides, 39 call(s) of functions that went away failed: messages:react 37, orders:count 2"
+    )
+    assert "each time" not in check.seen
+    assert "end this run, then roll the frontend back as well (procedure 1)" in listing
+    (table,) = shown
+    assert [row[0] for row in table.rows if row[2] == "not in this commit"] == [
+        "messages:react",
+        "orders:count",
+    ]
+
+
+def test_function_that_is_there_and_fails_stays_failed_beside_what_went_away(watched: Watched):
+    """The commit is bad all the same; both are told, and both ways to go on."""
+    watched.app.named = lambda *_: ("messages:react",)
+    watched.backend.answers["executions"] = calls(1000, 41, BROKEN, GONE)
+    with pytest.raises(CheckFailed, match=r"mail:send 4 of 4; besides, 37 call") as caught:
+        verify(watched)
+    assert [check.status.value for check in watched.checks("P2.C2")] == ["failed"]
+    assert "roll the frontend back as well (procedure 1)" in caught.value.next_step
+
+
+def test_too_few_calls_of_what_is_there_are_no_data_beside_what_went_away(watched: Watched):
+    """All that was called is gone: nothing is known of the commit's own functions."""
+    watched.backend.answers["executions"] = calls(37, 37, GONE)
+    verify(watched)
+    (check,) = watched.checks("P2.C2")
+    assert check.status is CheckStatus.UNKNOWN
+    assert check.seen.startswith("unknown of 0 Convex function calls failed")
+
+
+def test_calls_are_judged_alike_where_nobody_knows_what_is_there(watched: Watched):
+    """The list was read before the wait, and cannot be read after it: then a failure is a failure."""
+    first = watched.backend.answers["functions"]
+
+    def read(start, end):
+        watched.backend.answers["functions"] = DOWN
+        return calls(1000, 37, GONE)(start, end)
+
+    watched.backend.answers |= {"functions": first, "executions": read}
+    with pytest.raises(CheckFailed, match="messages:react 37 of 37"):
+        verify(watched)
+    warned = [line.data["text"] for line in watched.journal.find("warning")]
+    assert any("all calls are judged alike" in text for text in warned)
+
+
+def test_function_that_is_no_longer_public_counts_as_gone_for_who_calls_it(watched: Watched):
+    """It is on the list, and yet nobody outside finds it."""
+    hidden = Function("messages:react", "Mutation", public=False, shape="s")
+    watched.backend.answers |= {"functions": (hidden,), "executions": calls(1000, 37, GONE)}
+    check = watched.rollback._watch.executions(PUSHED_AT)
+    assert check.status is CheckStatus.UNKNOWN
+    assert "besides, 37 call(s) of functions that went away" in check.seen
 
 
 # What functions say of their failures

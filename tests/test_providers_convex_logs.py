@@ -10,7 +10,13 @@ from conftest import BEGAN, FakeClock
 
 from rollback_lib.errors import Unreachable
 from rollback_lib.http import Reply
-from rollback_lib.providers.convex_logs import LONGEST_POLL_S, REMEMBERED, Executions, LogReader
+from rollback_lib.providers.convex_logs import (
+    LONGEST_POLL_S,
+    REMEMBERED,
+    Executions,
+    FunctionErrors,
+    LogReader,
+)
 
 END = BEGAN + timedelta(minutes=5)
 LATE = END + timedelta(seconds=1)
@@ -132,3 +138,47 @@ def test_call_that_began_in_the_windows_very_first_millisecond_does_not_count():
     """A push and a call of one millisecond: the call may have run the code before it."""
     found = Log(tells(called(BEGAN, "Error: a"), called(at(0.002)), called(LATE), after_s=301)).read()
     assert (found.calls, found.failed) == (1, 0)
+
+
+# Functions that are not there
+
+NOT_THERE = "Could not find public function for 'messages:react'. Did you forget to run `npx convex dev`?"
+
+
+def test_calls_that_found_no_function_are_parted_from_all_others():
+    """Share, functions and texts are of what is there; a failure of a function that is there stays its own."""
+    reaction = called(at(1), NOT_THERE, "messages.js:react")
+    hidden = called(at(2), NOT_THERE, "jobs.js:run")  # is there, and not for everybody
+    well = called(at(3), None, "jobs.js:run")
+    broken = called(at(4), "Uncaught Error: no mail", "mail.js:send")
+    found = Log(tells(reaction, reaction, hidden, well, broken, called(at(5)), called(LATE))).read()
+    assert (found.calls, found.failed) == (6, 4)
+    left, gone = found.apart({"mail:send", "users:list"})
+    assert gone == (FunctionErrors("messages:react", 2, 2, 2), FunctionErrors("jobs:run", 1, 1, 1))
+    assert (left.calls, left.failed, left.complete) == (3, 1, True)
+    assert [(one.name, one.calls, one.failed) for one in left.functions] == [
+        ("mail:send", 1, 1),
+        ("jobs:run", 1, 0),
+        ("users:list", 1, 0),
+    ]
+    assert left.samples == ("mail:send: Uncaught Error: no mail",)
+
+
+def test_function_that_is_there_again_is_not_taken_for_gone():
+    """Somebody pushed in between: what failed, failed."""
+    found = Log(tells(called(at(1), NOT_THERE, "messages.js:react"), called(LATE))).read()
+    assert found.apart({"messages:react"}) == (found, ())
+
+
+def test_call_from_within_the_code_is_the_codes_own():
+    """An action that calls what its own commit does not have is broken, and so is a component."""
+    inner = called(at(1), NOT_THERE, "messages.js:react") | {"parentExecutionId": "9f"}
+    part = called(at(2), NOT_THERE, "messages.js:react") | {"componentPath": "mail"}
+    found = Log(tells(inner, part, called(LATE))).read()
+    assert (found.failed, found.apart(())[1]) == (2, ())
+
+
+def test_words_of_a_function_do_not_make_it_gone():
+    """What a function throws comes behind a word of Convex's own."""
+    found = Log(tells(called(at(1), "Uncaught Error: Could not find it", "a.js:b"), called(LATE))).read()
+    assert found.apart(())[1] == ()

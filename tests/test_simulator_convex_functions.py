@@ -242,19 +242,68 @@ def test_call_without_end_ends_and_the_next_one_runs(backend, monkeypatch):
 def test_visitors_call_by_themselves():
     """Each at its own pace, as somebody without a key."""
     spec = ConvexSpec(
-        visitors=(Visitor(path="users:list", every_s=0.01), Visitor(path="users:broken", every_s=0.01))
+        visitors=tuple(Visitor(path=f"users:{name}", every_s=0.01) for name in ("list", "broken", "gone"))
     )
     backend = Backend(spec, 1, lambda: time.time() * 1000)
     try:
         backend.install(app())
         backend.open()
         until = time.monotonic() + 20
-        while len(backend.logs.entries()) < 4 and time.monotonic() < until:
+        while len(backend.logs.entries()) < 6 and time.monotonic() < until:
             time.sleep(0.02)
     finally:
         backend.close()
     seen = {(entry.identifier, entry.error is None, entry.identity) for entry in backend.logs.entries()}
-    assert {("users.js:list", True, "unknown"), ("users.js:broken", False, "unknown")} <= seen
+    expected = {("users.js:list", True), ("users.js:broken", False), ("users.js:gone", False)}
+    assert {(name, good, "unknown") for name, good in expected} <= seen
+
+
+@pytest.mark.parametrize("kind", ["query", "mutation", "action"])
+@pytest.mark.parametrize(
+    ("path", "identifier", "words"),
+    [
+        ("users:nope", "users.js:nope", "Could not find public function for 'users:nope'. Did you forget"),
+        ("gone", "gone.js:default", "Could not find public function for 'gone'. Did you forget"),
+        ("users:hidden", "users.js:hidden", "Could not find public function for 'users:hidden'. Did you"),
+    ],
+)
+def test_call_of_what_is_not_there_stands_in_the_log(backend, kind, path, identifier, words):
+    """As a call that failed: by the name and as the kind that it was asked for as, also where it is not public."""
+    before = len(backend.logs.entries())
+    outcome = backend.functions.call(path, {}, NOBODY, kind, "SyncWorker")
+    (entry,) = backend.logs.entries()[before:]
+    assert (entry.identifier, entry.kind) == (identifier, kind.capitalize())
+    assert (entry.caller, entry.identity) == ("SyncWorker", "unknown")
+    assert entry.error.startswith(words)
+    assert (outcome.error, outcome.request_id) == (entry.error, entry.request_id)
+
+
+def test_call_as_another_kind_stands_in_the_log(backend):
+    """It fails before the function runs, and is a call all the same."""
+    call(backend, "add", {"clerkId": "u1"}, NOBODY, "query")
+    entry = backend.logs.entries()[-1]
+    assert (entry.identifier, entry.kind) == ("users.js:add", "Query")
+    assert "Trying to execute users.js:add as Query" in entry.error
+    assert clerks(backend) == []
+
+
+def test_name_of_no_kind_that_leads_nowhere_is_logged_for_the_scheduler_only(backend):
+    """Convex looks the kind up before it calls; a scheduled call whose function is gone is logged as a mutation."""
+    before = len(backend.logs.entries())
+    assert "Could not find function" in call(backend, "nope").error
+    assert backend.logs.entries()[before:] == []
+    backend.functions.call("users:nope", {}, ADMIN, origin="Scheduler")
+    (entry,) = backend.logs.entries()[before:]
+    assert (entry.identifier, entry.kind, entry.caller) == ("users.js:nope", "Mutation", "Scheduler")
+
+
+def test_call_of_a_paused_deployment_stands_in_the_log(backend):
+    """Convex refuses it where it looks for the function, and logs it as one that failed."""
+    backend.set_paused(True)
+    call(backend, "list", caller=NOBODY, kind="query")
+    entry = backend.logs.entries()[-1]
+    assert (entry.identifier, entry.kind) == ("users.js:list", "Query")
+    assert entry.error.startswith("Cannot run functions while this deployment is paused")
 
 
 @pytest.mark.parametrize("inline", [False, True])

@@ -433,6 +433,25 @@ def test_query_without_a_key_fails_as_over_http(socket):
     assert second["errorMessage"].endswith("Server Error")
 
 
+def test_websocket_calls_of_what_is_not_there_stand_in_the_log(backend, socket):
+    """A frontend that is newer than the backend: each of its calls fails and is logged, whatever its kind."""
+    before = len(backend.logs.entries())
+    socket.watch(0, "messages:list")
+    [told] = socket.transition()
+    for kind in ("Mutation", "Action"):
+        socket.send(type=kind, requestId=3, udfPath="messages:react", args=[{}])
+        assert socket.hear()["success"] is False
+    words = "Could not find public function for 'messages:"
+    assert (told["type"], words in told["errorMessage"]) == ("QueryFailed", True)
+    new = backend.logs.entries()[before:]
+    assert {(entry.kind, entry.identifier) for entry in new} == {
+        ("Query", "messages.js:list"),
+        ("Mutation", "messages.js:react"),
+        ("Action", "messages.js:react"),
+    }
+    assert all(entry.error.startswith(words) and entry.caller == "SyncWorker" for entry in new)
+
+
 def test_mutation_over_the_websocket_is_done_and_stands_in_the_ledger(serving, backend, socket):
     """As one over HTTP would."""
     socket.send(type="Mutation", requestId=3, udfPath="users:add", args=[{"clerkId": "socket"}])

@@ -59,6 +59,7 @@ class Frontend:
 
     calls: str = ""  # which of them it calls, in a sentence; empty: none, or it is not known
     unknown: str = ""  # why it is not known; empty: it is
+    names: tuple[str, ...] = ()  # of those that it calls
 
 
 @dataclass
@@ -288,7 +289,7 @@ class Rehearsing:
         if not named:
             return Frontend()
         what = f"the live frontend ({live}, {commit.short}) calls functions that the commit does not have"
-        return Frontend(f"{what}: {', '.join(named)}")
+        return Frontend(f"{what}: {', '.join(named)}", names=named)
 
     def _waiting(self, analysis: Analysis | None) -> tuple[tuple[str, ...], str]:
         """Say what will run against the commit's code, for it outlives every push; and of that what will fail."""

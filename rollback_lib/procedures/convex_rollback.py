@@ -280,7 +280,7 @@ class ConvexRollback(Procedure):
         show(self._noted(title, at_once))
         calls = [self._watch.executions(self._judged_from(pushed))]
         self._noted(title, calls)
-        return checks_listing(title, [*at_once, *calls])
+        return checks_listing(title, [*at_once, *calls], self._watch.way_out)
 
     @step("P2.S7")
     def test_queries(self) -> Listing:
@@ -411,14 +411,9 @@ class ConvexRollback(Procedure):
 
     def _left_behind(self, chosen: Chosen) -> tuple[str, ...]:
         """Say what goes on calling functions that are gone: it was warned of before the push, and may be mended since."""
-        rehearsal = self._rehearsing.last(chosen.sha)
-        done = self.journal.last("effect.done", "P2.S4") is not None
-        if not done or rehearsal is None or rehearsal.difference is None or not rehearsal.difference.removed:
+        if self.journal.last("effect.done", "P2.S4") is None:
             return ()
-        frontend = self._rehearsing.frontend(rehearsal.difference.removed)
-        if frontend.calls:
-            return (f"{frontend.calls}: roll the frontend back as well (procedure 1)",)
-        return (frontend.unknown,) if frontend.unknown else ()
+        return self._watch.left_behind(self._rehearsing.last(chosen.sha))
 
     def tidy(self) -> None:
         """Remove the run's checkouts; parameters that describe no deployment any more name no place of them."""

@@ -4,6 +4,8 @@
 - The share of failed calls is judged in a window that begins after the push; too few calls, or a log that was not read
   to the window's end, are no data.
 - A function that fails each time is broken, however small its share of all calls.
+- A call of a function that is not there fails by whoever goes on calling it, not by the commit: it is counted apart, and
+  what is called so is never passed. Where the list of functions cannot be read, all calls are judged alike.
 - 200 is no success: a function's failure comes with it. Nobody to look up is no success either.
 - What a function says of its failure may hold what a variable of the deployment holds, and a kernel that begins anew
   knows none of them: they are read before it, and without them it is left out.
@@ -11,7 +13,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rollback_lib.errors import OutcomeUnknown, RollbackError
@@ -22,7 +24,7 @@ from rollback_lib.procedures.convex_push import PushAgain
 from rollback_lib.procedures.convex_shown import Chosen, Pushed, Rehearsal, fit_of
 from rollback_lib.procedures.effects import Observation, Seen, pauses
 from rollback_lib.procedures.session import Session
-from rollback_lib.procedures.shown import Listing, Progress, show, some
+from rollback_lib.procedures.shown import WARNS, Listing, Progress, show, some
 from rollback_lib.providers.convex import ConvexClient
 from rollback_lib.providers.convex_facts import same_schema
 from rollback_lib.providers.convex_logs import Executions, FunctionErrors
@@ -33,6 +35,12 @@ __all__ = ["BackendWatch"]
 _SOURCE = "Convex"
 SHOWN = 5
 IN_SEEN = 3  # failing functions in a line; the cell shows all
+CALLED_GONE = "calls.gone"  # the journal's line of what was called though it is gone
+_BACK = "roll the frontend back as well (procedure 1)"
+WAY_OUT = (
+    "Whoever calls what is not in this commit is newer than it, and another commit mends that no better: end this run, "
+    f"then {_BACK}"
+)
 ALWAYS = 3  # calls that must all fail for a function to be taken for broken
 
 
@@ -121,18 +129,72 @@ class BackendWatch:
         progress.stage(f"reads which calls fail, until {end:%H:%M:%S} UTC and a little longer")
         unsaid = self._learn()
         try:
-            found = self.convex.executions(since, end, policy.verify_deadline_s)
+            read = self.convex.executions(since, end, policy.verify_deadline_s)
         except RollbackError as exc:
             return Check("P2.C2", title, CheckStatus.UNKNOWN, exc.reason, wanted, f"{_SOURCE}: function log")
-        self._show_failing(found)
-        return self._judged(found, unsaid or next(iter(found.samples), ""), threshold, wanted)
+        found, gone = self._apart(read)
+        self._show_failing(found, gone)
+        self._keep(found, gone)
+        check = self._judged(found, unsaid or next(iter(found.samples), ""), threshold, wanted)
+        return _with_gone(check, gone)
+
+    def _apart(self, read: Executions) -> tuple[Executions, tuple[FunctionErrors, ...]]:
+        """Part the calls of functions that are not there from all others; not known what is there: none is parted."""
+        if not any(one.not_found for one in read.functions):
+            return read, ()
+        try:
+            there = {one.name for one in self.convex.functions() if one.public}
+        except RollbackError as exc:
+            self.session.warn(
+                f"whether the functions that are called are there could not be read: {exc.reason}; all calls are judged alike"
+            )
+            return read, ()
+        return read.apart(there)
+
+    def _keep(self, found: Executions, gone: tuple[FunctionErrors, ...]) -> None:
+        """Write down what was called though it is gone: the close says so, also in another kernel; the newest look counts."""
+        if gone or self.session.journal.last(CALLED_GONE) is not None:
+            told = {"functions": {one.name: one.calls for one in gone}, "window": _window(found)}
+            self.session.journal.append(CALLED_GONE, step="P2.S6", data=told)
+
+    @property
+    def way_out(self) -> str:
+        """Say what to do where functions were called that are gone; empty where none was."""
+        kept = self.session.journal.last(CALLED_GONE)
+        return f"{WARNS} {WAY_OUT}" if kept is not None and kept.data["functions"] else ""
+
+    def left_behind(self, rehearsal: Rehearsal | None) -> tuple[str, ...]:
+        """Say what goes on calling functions that are gone: what the live frontend names, and what was seen to be called.
+
+        What is both is said once.
+        """
+        kept = self.session.journal.last(CALLED_GONE)
+        called: dict[str, int] = kept.data["functions"] if kept is not None else {}
+        differs = rehearsal.difference if rehearsal is not None else None
+        gone = {*called, *(differs.removed if differs is not None else ())}
+        if not gone:
+            return ()
+        frontend = self.push.rehearsing.frontend(tuple(sorted(gone)))
+        window = kept.data["window"] if kept is not None else ""
+        both = {name: count for name, count in called.items() if name in frontend.names}
+        others = {name: count for name, count in called.items() if name not in both}
+        seen = f" (calls that failed, {window}: {_counted(both)})" if both else ""
+        todo = _BACK if frontend.unknown else "the live frontend does not name them: see what else calls them"
+        return (
+            *([f"{frontend.calls}{seen}: {_BACK}"] if frontend.calls else []),
+            *(
+                [f"calls of functions that went away failed, {window}: {_counted(others)}; {todo}"]
+                if others
+                else []
+            ),
+            *([frontend.unknown] if frontend.unknown else []),
+        )
 
     def _judged(self, found: Executions, sample: str, threshold: float, wanted: str) -> Check:
         """Judge what was read of the log: all of the window, or what it shows beyond doubt."""
         policy, title = self.session.resolved.policy, self.session.plan.criterion("P2.C2").text
-        window = f"{found.start:%H:%M:%S}-{found.end:%H:%M:%S} UTC"
-        source = f"{_SOURCE}: function log, {window}"
-        seen = f"{percent(found.share)} of {found.calls} Convex function calls failed, {window}"
+        source = f"{_SOURCE}: function log, {_window(found)}"
+        seen = f"{percent(found.share)} of {found.calls} Convex function calls failed, {_window(found)}"
         seen += f" ({found.note})" if found.note else ""
         always = self._always(found)
         if found.failed:
@@ -155,18 +217,21 @@ class BackendWatch:
         enough = max(1, min(ALWAYS, self.session.resolved.policy.min_requests))
         return tuple(one for one in found.functions if one.calls >= enough and one.failed == one.calls)
 
-    def _show_failing(self, found: Executions) -> None:
-        """Show each function that failed, with how many of its calls."""
+    def _show_failing(self, found: Executions, gone: tuple[FunctionErrors, ...]) -> None:
+        """Show each function that failed, with how many of its calls; what is not there comes last."""
         always = self._always(found)
         failing = [one for one in found.functions if one.failed]
-        if not failing:
-            return
         failing.sort(key=lambda one: one not in always)
-        rows = tuple(
-            (one.name, f"{one.failed} of {one.calls}", "each time" if one in always else "")
-            for one in failing
+        if not failing and not gone:
+            return
+        rows = (
+            *(
+                (one.name, f"{one.failed} of {one.calls}", "each time" if one in always else "")
+                for one in failing
+            ),
+            *((one.name, f"{one.calls} of {one.calls}", "not in this commit") for one in gone),
         )
-        bold = tuple(at for at, one in enumerate(failing) if one in always)
+        bold = tuple(at for at, row in enumerate(rows) if row[2])
         show(Listing("Functions that fail after the push", ("function", "failed", ""), rows, bold=bold))
 
     def schema(self, rehearsal: Rehearsal) -> Check:
@@ -219,6 +284,26 @@ class BackendWatch:
         """Have it learnt what must not be shown; where that cannot be, say that functions' own words are left out."""
         why = unknown_variables(self.convex)
         return f"what it said is left out, for what the variables hold is not known: {why}" if why else ""
+
+
+def _with_gone(check: Check, gone: tuple[FunctionErrors, ...]) -> Check:
+    """Tell with a check what was called though it is gone: with that it is not passed, and no worse than it is."""
+    if not gone:
+        return check
+    count = sum(one.calls for one in gone)
+    which = some((f"{one.name} {one.calls}" for one in gone), IN_SEEN)
+    seen = f"{check.seen}; besides, {count} call(s) of functions that went away failed: {which}"
+    status = CheckStatus.UNKNOWN if check.status is CheckStatus.PASSED else check.status
+    return replace(check, status=status, seen=seen)
+
+
+def _counted(called: dict[str, int]) -> str:
+    """Write functions with how often each was called."""
+    return some(f"{name} {count}" for name, count in called.items())
+
+
+def _window(found: Executions) -> str:
+    return f"{found.start:%H:%M:%S}-{found.end:%H:%M:%S} UTC"
 
 
 def _of_calls(one: FunctionErrors) -> str:

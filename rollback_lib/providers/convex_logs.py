@@ -5,6 +5,7 @@
   attempts that Convex makes again do not count: a call that was under way when a push went live ran the code before it.
 - An answer that is lost is asked for again from the same place, which is ours to keep. Convex remembers its newest
   calls only: an answer as long as that memory may lack what came before it, and that is said.
+- A call of a function that is not there stands in the log as a call that failed, by the name that was asked for.
 - Reading ends at the window's end or at the deadline, whichever comes first; what was read until then counts, and it
   is said from when to when it was read.
 """
@@ -12,8 +13,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rollback_lib.clock import Clock, to_iso
@@ -34,6 +35,8 @@ SEAMLESS_S = (
 MOST_SAMPLES = 5
 SAMPLE_LIMIT = 200  # characters of one error
 _OURS = ("_system/", "testQuery")
+# What Convex itself says where the name that was asked for leads nowhere; what a function throws is "Uncaught ...".
+_NOT_THERE = ("Could not find ", "Couldn't find ")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class FunctionErrors:
     name: str
     calls: int
     failed: int
+    not_found: int = 0  # of those that failed: from outside, and Convex found no public function of this name
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,33 @@ class Executions:
     def share(self) -> float | None:
         """Return the share of calls that failed, a fraction; None: no data."""
         return self.failed / self.calls if self.calls else None
+
+    def apart(self, there: Collection[str]) -> tuple[Executions, tuple[FunctionErrors, ...]]:
+        """Part the calls that found no function from all others: what is left, and what was taken out, most first.
+
+        Args:
+            there: The functions that may be called. A call of one of them that found none stays where it is.
+        """
+        gone = tuple(
+            FunctionErrors(one.name, one.not_found, one.not_found, one.not_found)
+            for one in self.functions
+            if one.not_found and one.name not in there
+        )
+        taken = {one.name: one.calls for one in gone}
+        parted = (
+            replace(one, calls=one.calls - less, failed=one.failed - less, not_found=one.not_found - less)
+            for one in self.functions
+            for less in (taken.get(one.name, 0),)
+        )
+        total = sum(taken.values())
+        left = replace(
+            self,
+            calls=self.calls - total,
+            failed=self.failed - total,
+            functions=_worst_first(one for one in parted if one.calls),
+            samples=tuple(one for one in self.samples if not _is_of(one, taken)),
+        )
+        return left, _worst_first(gone)
 
 
 class LogReader:
@@ -167,25 +198,32 @@ class LogReader:
             return
         if entry.get("willRetry") is True or name.startswith(_OURS):
             return
-        self._counted.add(name, a_text(entry.get("error")))
+        # What the commit's own code calls, and a component's, is the commit's: only who calls from outside can be too new.
+        inner = bool(entry.get("parentExecutionId") or entry.get("componentPath"))
+        self._counted.add(name, a_text(entry.get("error")), inner=inner)
 
 
 @dataclass
 class _Counted:
     calls: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    not_found: Counter[str] = field(default_factory=Counter)
     samples: dict[str, None] = field(default_factory=dict)
 
-    def add(self, name: str, error: str | None) -> None:
+    def add(self, name: str, error: str | None, *, inner: bool) -> None:
         self.calls[name] += 1
         if error is None:
             return
         self.failed[name] += 1
         first = next((line.strip() for line in error.splitlines() if line.strip()), "no text")
+        self.not_found[name] += not inner and first.startswith(_NOT_THERE)
         self.samples.setdefault(f"{name}: {first[:SAMPLE_LIMIT]}")
 
     def told(self, start: datetime, end: datetime, *, complete: bool, notes: list[str]) -> Executions:
-        functions = (FunctionErrors(name, calls, self.failed[name]) for name, calls in self.calls.items())
+        functions = (
+            FunctionErrors(name, calls, self.failed[name], self.not_found[name])
+            for name, calls in self.calls.items()
+        )
         calls = self.calls.total()
         none = [] if calls else ["no function call ended in the window"]
         return Executions(
@@ -193,8 +231,18 @@ class _Counted:
             end=end,
             calls=calls,
             failed=self.failed.total(),
-            functions=tuple(sorted(functions, key=lambda one: (-one.failed, -one.calls, one.name))),
+            functions=_worst_first(functions),
             samples=tuple(self.samples)[:MOST_SAMPLES],
             complete=complete,
             note="; ".join([*none, *notes]),
         )
+
+
+def _worst_first(functions: Iterable[FunctionErrors]) -> tuple[FunctionErrors, ...]:
+    return tuple(sorted(functions, key=lambda one: (-one.failed, -one.calls, one.name)))
+
+
+def _is_of(sample: str, functions: Collection[str]) -> bool:
+    """Say whether a sample is of a call that found none of these functions."""
+    name, _, text = sample.partition(": ")
+    return name in functions and text.startswith(_NOT_THERE)

@@ -10,7 +10,8 @@ from backend_days import BEFORE_THE_GATE, EVERY, FAILED, LIVE, UNCHANGED, UNKNOW
 
 from rollback_lib.errors import BadParameters, CheckFailed, NotApplied, ReadRefused, Unreachable
 from rollback_lib.simulator import Fault, WorldSpec
-from rollback_lib.simulator.convex.spec import ALL_ACTIONS, ConvexSpec
+from rollback_lib.simulator.convex.furnishing import VISITORS
+from rollback_lib.simulator.convex.spec import ALL_ACTIONS, ConvexSpec, Visitor
 
 __all__ = ["MORE_DAYS"]
 
@@ -343,6 +344,21 @@ AFTERWARDS = (
         warns=("calls functions that the commit does not have: bookings:listByTrainer",),
         after=meanwhile.gate_has_shown("roll the frontend back as well (procedure 1)"),
         **VERIFIED,
+    ),
+    Day(
+        "live frontend goes on calling what the commit does not have",
+        CheckFailed,
+        "close",
+        "completed_unverified",
+        "good",
+        convex={"visitors": (*VISITORS, Visitor(path="bookings:listByTrainer", every_s=0.2))},
+        pushes=LIVE,
+        warns=("calls functions that the commit does not have: bookings:listByTrainer",),
+        says=("of functions that went away failed: bookings:listByTrainer",),
+        state="The backend runs the code of",
+        next_step="Look yourself at what is not verified",
+        after=meanwhile.frontend_is_still_open("bookings:listByTrainer"),
+        quick=True,
     ),
     Day(
         "Slack and Sentry are down",

@@ -158,6 +158,25 @@ def gate_has_shown(words: str) -> Callable[[Company, Lines], None]:
     return look
 
 
+def frontend_is_still_open(function: str) -> Callable[[Company, Lines], None]:
+    """The functions that are there are not blamed, and close and channel say once who calls what is gone."""
+
+    def look(company: Company, lines: Lines) -> None:
+        (check,) = (line.data for line in lines if line.event == "check" and line.data["id"] == "P2.C2")
+        assert check["status"] == "unknown", check
+        assert check["seen"].startswith("0.00 % of "), check
+        left = [text for text in lines[-1].data["still_open"] if function in text]
+        posted = [one.text for one in company.serving.world.slack.messages("C0INCIDENTS")]
+        told = [text for text in posted if "Still open" in text]
+        for texts in (left, told):
+            (text,) = texts
+            assert f"(calls that failed, {check['source'][-21:]}: {function} " in text
+            assert "roll the frontend back as well (procedure 1)" in text
+            assert text.count("roll the frontend back") == 1
+
+    return look
+
+
 def _state_of(company: Company) -> str:
     told = [
         subprocess.run(

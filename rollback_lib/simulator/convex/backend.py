@@ -16,7 +16,7 @@ from typing import Any
 from rollback_lib.simulator.convex.audit import AuditLog
 from rollback_lib.simulator.convex.callers import NOBODY, Caller
 from rollback_lib.simulator.convex.code import PushedApp, Revision, canonical, evaluate
-from rollback_lib.simulator.convex.functions import Functions
+from rollback_lib.simulator.convex.functions import SCHEDULER, Functions
 from rollback_lib.simulator.convex.logs import FunctionLog
 from rollback_lib.simulator.convex.push import Pushes
 from rollback_lib.simulator.convex.spec import ALL_ACTIONS, ConvexSpec
@@ -219,7 +219,7 @@ class Backend:
         self.storage.replace(job["_id"], {**job, "state": {"kind": "inProgress"}})
         caller = Caller("scheduler", frozenset(ALL_ACTIONS))
         outcome = self.functions.call(
-            job["name"].replace(".js:", ":"), job["args"][0], caller, origin="Scheduler"
+            job["name"].replace(".js:", ":"), job["args"][0], caller, origin=SCHEDULER
         )
         state = {"kind": "success"} if outcome.error is None else {"kind": "failed", "error": outcome.error}
         self.storage.replace(job["_id"], {**job, "state": state, "completedTime": self.now_ms()})

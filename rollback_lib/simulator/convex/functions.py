@@ -2,7 +2,9 @@
 
 - A query sees one state of the data; a mutation is done as a whole or not at all, with all that it calls.
 - Arguments, results and written documents are held against their validators.
-- Each call stands in the log, and has a number by which it is found there.
+- Each call stands in the log, and has a number by which it is found there; also one of a function that is not there,
+  or that may not run, by the name and as the kind that it was asked for as. Where no kind is asked for, nothing was
+  called: only the scheduler logs that, as a mutation.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rollback_lib.simulator.convex import queries
 from rollback_lib.simulator.convex.access import Access, Scope
@@ -26,7 +28,9 @@ from rollback_lib.simulator.convex.worker import CodeError, Refused
 if TYPE_CHECKING:
     from rollback_lib.simulator.convex.backend import Backend
 
-__all__ = ["Functions", "Outcome"]
+__all__ = ["SCHEDULER", "Functions", "Outcome"]
+
+SCHEDULER = "Scheduler"  # where the log says that a scheduled call comes from
 
 PAUSED = (
     "Cannot run functions while this deployment is paused. Resume the deployment in the dashboard settings to allow "
@@ -90,7 +94,11 @@ class Functions:
             revision = self._revision()
             function = self._find(revision, path, caller, kind)
         except _Failed as failed:
-            return Outcome(request_id, error=failed.text, told_to_all=failed.told_to_all)
+            asked_as = kind or ("mutation" if origin == SCHEDULER else "")
+            if not asked_as:
+                return Outcome(request_id, error=failed.text, told_to_all=failed.told_to_all)
+            scope = self._scope(asked_as, self._backend.live, caller, request_id, canonical(path))
+            return self._logged(scope, origin, began_ms, partial(_refuse, failed))
         scope = self._scope(function.kind.lower(), revision, caller, request_id, function.identifier)
         return self._logged(scope, origin, began_ms, lambda: self._run(scope, function, args))
 
@@ -334,6 +342,10 @@ class Functions:
 
     def _handle(self, scope: Scope, given: Any) -> str:
         return "function://;" + self._named(scope.revision, given, None).identifier.replace(".js:", ":")
+
+
+def _refuse(failed: _Failed) -> NoReturn:
+    raise failed
 
 
 def _facts(scope: Scope) -> dict[str, Any]:
