@@ -66,6 +66,18 @@ def test_first_of_two_faults_strikes_and_both_count():
     ]
 
 
+def test_fault_that_nothing_met_often_enough_has_never_struck():
+    """A drill can tell that what it rehearses did not happen."""
+    first, third = (Fault(service="vercel", kind="500", nth=nth) for nth in (1, 3))
+    book = FaultBook((first, third))
+    seen = []
+    for _ in range(3):
+        seen.append(book.never_struck())
+        book.strike("vercel", "GET", "/")
+    assert seen == [(first, third), (third,), (third,)]
+    assert book.never_struck() == ()
+
+
 def test_without_a_fault_the_door_changes_nothing():
     """Status, headers and body come as the service gave them; the ledger has the request."""
     company = Company()

@@ -99,6 +99,18 @@ def test_cause_outside_the_code_is_not_healed_by_any_rollback():
     assert company.error_rate(1, 60) > 0.1
 
 
+def test_false_alarm_leaves_every_deployment_well():
+    """Nothing fails, neither before a move nor after it: only people thought so."""
+    company = Company(broken=Broken(pages=HALF_BROKEN.pages, cause="nothing"))
+    company.wait(60)
+    assert company.live() == "bad"
+    assert company.error_rate(1, 60) < 0.01
+    company.rollback()
+    company.wait(60)
+    assert company.error_rate(1, 60) < 0.01
+    assert company.world.outcome_view().healthy
+
+
 def test_partial_move_heals_in_part():
     """The host that stayed behind still serves the bad build to its share of the visitors."""
     fault = Fault(service="vercel", kind="partial", method="POST", path="*/rollback/*")

@@ -261,12 +261,14 @@ def drill(
 
 
 def _tell(drilled: Drilled) -> None:
-    expected = drilled.scenario.expected
+    expected = drilled.expected
     came = f"{drilled.outcome or 'no run'}, production {drilled.production}"
     judged = f"oracle: {drilled.verdict.summary}"
     verdict = "as expected"
     if not drilled.came_right:
         verdict = f"EXPECTED {expected.outcome}, production {expected.production}"
+    elif drilled.lacking:
+        verdict = f"NOT as expected: {drilled.lacking}"
     elif not drilled.as_expected:
         verdict = "NOT as expected: the claim is right, but the run broke what must always hold"
     out.print(f"  {drilled.name}: {came}, {drilled.seconds:.1f} s, {judged} - {verdict}", markup=False)

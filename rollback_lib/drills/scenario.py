@@ -1,4 +1,4 @@
-"""A scenario: how a world is broken, which notebook is run with what, and what the right outcome is."""
+"""A scenario: how a world is broken, which notebook is run with what, whether that is undone, and what the right outcomes are."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from rollback_lib.model import Outcome
 from rollback_lib.simulator import Jobs, WorldSpec
 from rollback_lib.yamlfile import Frozen, load_model
 
-__all__ = ["Expected", "Scenario", "load_scenarios", "real_pace"]
+__all__ = ["Expected", "Scenario", "Undo", "load_scenarios", "real_pace"]
 
 
 class Expected(Frozen):
     """The right outcome, as the run claims it and as the world shows it."""
 
     outcome: Outcome
-    production: Literal[
-        "recovered", "untouched", "elsewhere"
-    ]  # on the last stable one and well; never changed; anything else. Of procedure 2: the backend
+    # On the last stable one and well; never changed; changed, and again as it was; anything else. Of procedure 2: the backend.
+    production: Literal["recovered", "untouched", "undone", "elsewhere"]
+
+
+class Undo(Frozen):
+    """A second run in the same world, which undoes what the first one did."""
+
+    reason: str
+    expected: Expected
 
 
 class Scenario(Frozen):
@@ -32,6 +38,7 @@ class Scenario(Frozen):
     parameters: dict[str, Any] = Field(default_factory=dict)  # over parameters/drill.yaml
     world: WorldSpec = WorldSpec()
     expected: Expected
+    undo: Undo | None = None  # begun once the first run came right, by the command that it tells for that
 
 
 def load_scenarios(home: Path, only: tuple[str, ...] = ()) -> dict[str, Scenario]:

@@ -68,6 +68,14 @@ class FaultBook:
                 struck = struck or (fault if fault.fires_at(len(met)) else None)
         return struck
 
+    def never_struck(self) -> tuple[Fault, ...]:
+        """Tell which faults have struck no request yet; one whose place another took counts as having struck."""
+        return tuple(
+            fault
+            for fault, met in self._faults
+            if not any(fault.fires_at(count) for count in range(1, len(met) + 1))
+        )
+
     def as_json(self) -> list[dict[str, Any]]:
         """Give the faults and their counts as plain data."""
         return [

@@ -76,8 +76,8 @@ class Broken(Frozen):
     went_live_by: Literal["build", "promote"] = (
         "build"  # promote: built long before, then promoted by somebody
     )
-    cause: Literal["deployment", "outside"] = (
-        "deployment"  # outside: every deployment fails, no rollback heals
+    cause: Literal["deployment", "outside", "nothing"] = (
+        "deployment"  # outside: every deployment fails, no rollback heals; nothing: all are well, the alarm is false
     )
     also_broken: int = Field(default=0, ge=0)  # that many of the newest older deployments fail as well
 

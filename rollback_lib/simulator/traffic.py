@@ -60,7 +60,9 @@ class Breakage:
 
     def strikes(self, deployment: Deployment, at_ms: int) -> bool:
         """Tell whether a deployment misbehaves at a moment."""
-        return at_ms >= self.issue_ms and (deployment.broken or self.spec.broken.cause == "outside")
+        cause = self.spec.broken.cause
+        struck = cause == "outside" or (cause == "deployment" and deployment.broken)
+        return struck and at_ms >= self.issue_ms
 
     def of_page(self, path: str) -> BrokenPage | None:
         """Tell how a page fails, or None for one that works and for what is no page."""
