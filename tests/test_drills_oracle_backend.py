@@ -17,6 +17,9 @@ from doctoring import Doctor, honest
 from rollback_lib.drills.oracle import judge
 from rollback_lib.drills.oracle.backend_looks import _WINDOW, _before
 from rollback_lib.drills.oracle.lines import ms_of
+from rollback_lib.drills.oracle.pushes import commit_of
+from rollback_lib.providers.convex_cli import cli_path, push_arguments
+from rollback_lib.providers.push_words import push_message
 from rollback_lib.simulator.convex.audit import COLLEAGUE, Row
 from rollback_lib.simulator.convex.backend import Backend
 
@@ -220,6 +223,13 @@ def test_honest_push_is_held_and_each_lie_about_it_is_found(tmp_path: Path):
             found[lie.__name__] = set(judge(doctor.case).broken)
     assert found == {lie.__name__: broken for lie, broken in LIES.items()}
     assert judge(case).summary == "10 held"  # nothing of the lies is left
+
+
+@pytest.mark.parametrize("undo_of", ["", "P2-20261124-215800-a1b2"], ids=["rollback", "undo"])
+def test_commit_of_a_push_is_read_from_its_own_words(undo_of: str):
+    """Those of a rollback and those of an undo, as the journal has the command line."""
+    told = push_message("a" * 40, "INC-20261124-2158", "P2-20261124-221500-c3d4", undo_of)
+    assert commit_of(cli_path(push_arguments(told))) == "a" * 40
 
 
 def test_refused_dry_run_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

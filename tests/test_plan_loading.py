@@ -294,11 +294,25 @@ MESSAGES = [
         id="field-twice",
     ),
     pytest.param(
-        "Action: Rolling back to commit [commit]",
-        "Action: Rolling back",
+        '2, line: "Action: Rolling back to commit [commit]',
+        '2, line: "Action: Rolling back',
         '- {procedure: 2, line: "Action: Rolling back"',
         "[commit] of the field target is 0 times",
         id="variant-without-its-target",
+    ),
+    pytest.param(
+        'replaces: "✅ ROLLBACK COMPLETE"',
+        'replaces: "✅ ROLLBACK DONE"',
+        'replaces: "✅ ROLLBACK DONE"',
+        "'✅ ROLLBACK DONE' is no line of the message",
+        id="undo-of-no-line",
+    ),
+    pytest.param(
+        "run [run]; pushed again: commit [commit]",
+        "run [run]; pushed again",
+        'undo:\n      - replaces: "✅ ROLLBACK COMPLETE"',
+        "for procedure 2: [commit] of the field target is 0 times in the text",
+        id="undo-without-its-target",
     ),
     pytest.param(
         'target_line: "Rolled back to: [deployment ID]"',

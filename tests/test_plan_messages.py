@@ -115,6 +115,20 @@ def test_other_procedures_differ_in_the_target_line_only(
         assert [now for was, now in zip(first, other, strict=True) if now != was] == [line]
 
 
+@pytest.mark.parametrize("procedure", [1, 2, 3, 4])
+def test_undo_names_the_run_and_is_nowhere_called_a_rollback(plan: Plan, procedure: int) -> None:
+    """Two lines are ours, for each procedure; every other one is the plan's."""
+    for name, fields in (("alert", ALERT_FIELDS), ("follow_up", FOLLOW_UP_FIELDS)):
+        template, given = plan.message(name, procedure=procedure), {**fields, "target": "4f2a91c"}
+        plain = template.fill(**given).split("\n")
+        told = template.for_undo().fill(**given, run="P1-20261123").split("\n")
+        ours = [now for was, now in zip(plain, told, strict=True) if now != was]
+        assert len(ours) == 2
+        assert "run P1-20261123" in ours[1]
+        assert "4f2a91c" in ours[1]
+        assert not any("roll" in line.lower() for line in told)
+
+
 def test_value_that_looks_like_a_field_is_left_alone(plan: Plan) -> None:
     """What a person wrote is put in once and not filled again, whatever it looks like."""
     odd = {**ALERT_FIELDS, "issue": r"[ETA] \1 P0/P1/P2 {severity} @engineering-lead @cto"}

@@ -119,8 +119,15 @@ def test_undo_pushes_what_was_live_again_as_a_run_of_its_own(monkeypatch, tmp_pa
         assert chosen.revision.commit == bad
         warnings = [line.data["text"] for line in undo.journal.find("warning")]
         assert any("undoing brings back what was rolled back" in text for text in warnings)
-        assert last_message(serving).startswith(f"rollback to {bad.sha}")
+        assert last_message(serving).startswith(f"undo of run {first.journal.run}: pushes {bad.sha} again (")
+        posted = [message.text for message in serving.world.slack.messages()]
+        (alert,) = [text for text in posted if "Undo in Progress" in text]
+        assert f"Action: Undoing run {first.journal.run}: pushing commit {bad.short} again" in alert
         undo.abort("seen enough")
+        posted = [message.text for message in serving.world.slack.messages()]
+        assert any(
+            f"⚠️ Undo of run {first.journal.run}: " in text and "Outcome failed" in text for text in posted
+        )
         late = begin(serving, monkeypatch, tmp_path, undo=str(first.journal.run), new_run=True)
         late.access_dashboard()
         late.go_to_deployments()

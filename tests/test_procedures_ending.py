@@ -13,6 +13,7 @@ from rehearsal import Rehearsal
 from rollback_lib.errors import BadParameters, CheckFailed, GateClosed, PlanViolation
 from rollback_lib.evidence.record import verify_record
 from rollback_lib.procedures import VercelRollback
+from rollback_lib.procedures.shown import Notice
 from rollback_lib.simulator import Fault, WorldSpec
 
 
@@ -223,6 +224,46 @@ def test_close_after_a_failed_check_is_still_failed(company: Rehearsal):
 def _texts(company: Rehearsal) -> list[str]:
     incidents = company.world.slack.messages("C0INCIDENTS")
     return [message.text for message in incidents]
+
+
+def test_stop_that_the_channel_hears_of_names_the_step_and_what_comes_next(company: Rehearsal):
+    """As the plan names it; short enough for a phone, with nothing that Slack takes for markup, and no secret's half."""
+    secret = f"a phrase 2718281828 of words that go on and on, and on{' and on' * 9}"
+    rollback = company.open()
+    rollback.session.resolved.secrets.redactor.learn([secret])
+    rollback.move_production(to_gate(rollback))
+    company.world.advance()
+
+    def fail() -> None:
+        raise CheckFailed(
+            "<b> is down.", "Nothing & nobody moved.", f"{'Look at it. ' * 30}{secret}{' and more' * 9}"
+        )
+
+    with pytest.raises(CheckFailed):
+        rollback.run_step("P1.S5", fail, type(rollback).monitor)
+    told = _texts(company)[-1]
+    said = "⚠️ Rollback stopped at step 5: Monitor rollback (outcome: failed).\n&lt;b&gt; is down.\n"
+    assert told.startswith(f"{said}Now: Nothing &amp; nobody moved.\nNext: Look at it. Look")
+    assert "2718" not in told
+    assert told.endswith(" ...")
+    assert len(told) < 600
+
+
+def test_stop_at_the_gate_names_the_step_behind_it(company: Rehearsal):
+    """After the change, when people know of the run: it is looked at anew what is allowed."""
+    rollback = company.open()
+    stable = to_gate(rollback)
+    rollback.move_production(stable)
+    company.world.advance()
+
+    def fail() -> Notice:
+        raise GateClosed("Closed.", "Nothing was sent.", "Ask the lead.")
+
+    with pytest.raises(GateClosed):
+        rollback.run_gate("P1.G1", fail)
+    told = _texts(company)[-1]
+    assert told.startswith("⚠️ Rollback stopped at the gate before step 4: Promote to Production (outcome: ")
+    assert told.endswith("\nNext: Ask the lead.")
 
 
 def _cut_off(*_: object) -> None:

@@ -136,6 +136,11 @@ def test_undo_promotes_what_was_left_and_ends_the_pin(company: Rehearsal):
     assert f"Undoes run {first.journal.run}" in repr(stable)
     undo.monitor(undo.move_production(stable))
     assert company.live() == {company.role("bad")}
+    posted = [message.text for message in company.world.slack.messages("C0INCIDENTS")]
+    (alert,) = [text for text in posted if "Undo in Progress" in text]
+    assert (
+        f"Action: Undoing run {first.journal.run}: deployment {company.role('bad')} goes live again" in alert
+    )
     assert company.world.outcome_view().auto_assign is True
     assert [entry.path.partition("?")[0].split("/")[4] for entry in company.sent("/dpl_")] == [
         "rollback",
@@ -143,6 +148,10 @@ def test_undo_promotes_what_was_left_and_ends_the_pin(company: Rehearsal):
     ]
     with pytest.raises(CheckFailed):
         undo.verify(stable)  # it was rolled back for a reason
+    posted = [message.text for message in company.world.slack.messages("C0INCIDENTS")]
+    assert (
+        f"⚠️ Undo of run {first.journal.run} stopped at step 6: Verify rollback successful (out" in posted[-1]
+    )
     undo.abort("seen enough")
     assert _outcome(undo)["log"]["Method"].endswith(f"(undo of {first.journal.run})")
 

@@ -10,7 +10,15 @@
 from __future__ import annotations
 
 from rollback_lib.plan.loading import load_plan
-from rollback_lib.plan.messages import FieldName, Message, MessageField, MessageName, Template, Variant
+from rollback_lib.plan.messages import (
+    FieldName,
+    Message,
+    MessageField,
+    MessageName,
+    Template,
+    UndoLine,
+    Variant,
+)
 from rollback_lib.plan.values import (
     Authority,
     Channel,
@@ -71,6 +79,7 @@ __all__ = [
     "Task",
     "Template",
     "Trigger",
+    "UndoLine",
     "Variant",
     "load_plan",
 ]

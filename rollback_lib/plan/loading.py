@@ -208,6 +208,7 @@ def _message_faults(plan: Plan, message: Message, place: Place) -> Iterator[Faul
     if message.variants and message.text.split("\n").count(message.target_line or "") != 1:
         yield (*place, "target_line"), "it is not exactly one line of the text"
     yield from _template_faults(message, place)
+    yield from _undo_faults(message, place)
 
 
 def _served_faults(plan: Plan, message: Message, place: Place) -> Iterator[Fault]:
@@ -227,6 +228,19 @@ def _template_faults(message: Message, place: Place) -> Iterator[Fault]:
         there: Place = (*place, "text") if at < plain else (*place, "variants", at - plain)
         for text in _fields_out_of_place(template):
             yield there, text
+
+
+def _undo_faults(message: Message, place: Place) -> Iterator[Fault]:
+    """Name lines of an undo that take the place of none, and those that lose a field."""
+    served = {one.replaces for one in message.undo}
+    lines = {line for template in message.templates() for line in template.text.split("\n")}
+    for at, one in enumerate(message.undo):
+        if one.replaces not in lines:
+            yield (*place, "undo", at, "replaces"), f"{one.replaces!r} is no line of the message"
+    for template in message.templates():
+        if served & set(template.text.split("\n")):
+            for text in _fields_out_of_place(template.for_undo()):
+                yield (*place, "undo"), f"for procedure {template.procedure}: {text}"
 
 
 def _fields_out_of_place(template: Template) -> Iterator[str]:

@@ -3,6 +3,7 @@
 - A filled message differs from the plan's text in its fields only.
 - Nothing is filled with nothing: a missing, empty or unknown field is refused.
 - For procedures 2-4 the one line that names the deployment names commit, backup or variable instead.
+- The plan has no words for an undo: there the lines that speak of a rollback are replaced by ours; all others stay.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from rollback_lib.errors import BadParameters
 from rollback_lib.plan.values import Role, Text
 from rollback_lib.yamlfile import Frozen
 
-__all__ = ["FieldName", "Message", "MessageField", "MessageName", "Template", "Variant"]
+__all__ = ["FieldName", "Message", "MessageField", "MessageName", "Template", "UndoLine", "Variant"]
 
 MessageName = Literal["alert", "follow_up", "restore_started", "restore_complete"]
 FieldName = Literal[
@@ -30,7 +31,9 @@ FieldName = Literal[
     "completion_time",
     "error_rate",
     "postmortem",
+    "run",
 ]
+_RUN = "[run]"  # in the line of an undo, the run that is undone
 
 
 class MessageField(Frozen):
@@ -50,6 +53,13 @@ class Variant(Frozen):
     placeholder: Text
 
 
+class UndoLine(Frozen):
+    """What stands in the place of a line where a run is undone."""
+
+    replaces: Text
+    line: Text
+
+
 class Template(Frozen):
     """A message for one procedure, ready to be filled."""
 
@@ -58,6 +68,14 @@ class Template(Frozen):
     channel: Text
     text: Text
     fields: tuple[MessageField, ...]
+    undo: tuple[UndoLine, ...] = ()  # of all procedures
+
+    def for_undo(self) -> Template:
+        """Return what is said where a run is undone; it has the run as a field more."""
+        ours = {one.replaces: one.line for one in self.undo}
+        text = "\n".join(ours.get(line, line) for line in self.text.split("\n"))
+        run = MessageField(name="run", placeholder=_RUN)
+        return self.model_copy(update={"text": text, "fields": (*self.fields, run), "undo": ()})
 
     def fill(self, **fields: str) -> str:
         """Put the fields into the plan's text; every other character stays.
@@ -105,6 +123,7 @@ class Message(Frozen):
     fields: tuple[MessageField, ...] = ()
     target_line: Text | None = None
     variants: tuple[Variant, ...] = ()
+    undo: tuple[UndoLine, ...] = ()
     update_every_min: int | None = Field(default=None, gt=0)
 
     def templates(self) -> tuple[Template, ...]:
@@ -121,4 +140,11 @@ class Message(Frozen):
         return self._template(variant.procedure, "\n".join(lines), fields)
 
     def _template(self, procedure: int, text: str, fields: tuple[MessageField, ...]) -> Template:
-        return Template(name=self.name, procedure=procedure, channel=self.channel, text=text, fields=fields)
+        return Template(
+            name=self.name,
+            procedure=procedure,
+            channel=self.channel,
+            text=text,
+            fields=fields,
+            undo=self.undo,
+        )

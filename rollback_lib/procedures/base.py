@@ -68,7 +68,6 @@ class Procedure(Ending):
     # By run folder: one for each run in a process. One that has stopped keeps nothing of its run in memory.
     _beating: ClassVar[WeakValueDictionary[Path, Heartbeat]] = WeakValueDictionary()
     parameters_model: ClassVar[type[RunParameters]]
-    effect_steps: ClassVar[frozenset[str]]  # those that change production
     needs: ClassVar[tuple[str, ...]]  # secrets without which it does not open
 
     @classmethod
@@ -136,16 +135,16 @@ class Procedure(Ending):
         """Say which step the run is at."""
         begun = self.journal.last("step.started")
         if begun is None:
-            return "Rollback: no step has begun yet."
+            return f"{self.called}: no step has begun yet."
         how = "done" if self._line("step.done", begun.step or "") is not None else "begun, not done"
         since = datetime.fromisoformat(begun.at)
-        return f"Rollback: {begun.step} {begun.data['title']}: {how} (since {since:%H:%M} UTC)."
+        return f"{self.called}: {begun.step} {begun.data['title']}: {how} (since {since:%H:%M} UTC)."
 
     def _silence(self, last: datetime) -> str:
         """Say what people should know when nothing is heard of this run any more."""
         environment = self.session.parameters.environment
         return (
-            f"⏰ Nothing was heard of the rollback on {environment} since {last:%H:%M} UTC; its operator was {self.session.operator.name}. "
+            f"⏰ Nothing was heard of the {self.session.called} on {environment} since {last:%H:%M} UTC; its operator was {self.session.operator.name}. "
             f"{self._where_it_stands()} Somebody look at production, then: rollback status -e {environment}"
         )
 

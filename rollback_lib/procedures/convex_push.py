@@ -37,7 +37,7 @@ from rollback_lib.procedures.shown import Notice, Progress, show
 from rollback_lib.procedures.vercel_facts import skew_of
 from rollback_lib.providers.convex_cli import Telling, cli_path, push_arguments
 from rollback_lib.providers.convex_facts import same_schema
-from rollback_lib.providers.push_words import push_message
+from rollback_lib.providers.push_words import push_message, run_of
 
 __all__ = ["PushAgain"]
 
@@ -281,7 +281,7 @@ class PushAgain:
         if orphan is None or orphan.running:
             return
         if not orphan.dry:
-            if not any(self.session.journal.run in part for part in orphan.arguments):
+            if self.session.journal.run not in map(run_of, orphan.arguments):
                 return
             self.rehearsing.search.convex.variables()  # taught to the redactor before any output is kept
             told = cli.left()
@@ -338,7 +338,7 @@ class PushAgain:
             raise LeaseHeld(f"The push was ended half way: {exc.happened}", _MAY_HAVE, exc.next_step) from exc
 
     def _message(self, chosen: Chosen) -> str:
-        return push_message(chosen.sha, self.session.incident, self.session.journal.run)
+        return push_message(chosen.sha, self.session.incident, self.session.journal.run, chosen.undo_of)
 
     def _path(self, chosen: Chosen) -> str:
         return cli_path(push_arguments(self._message(chosen)))

@@ -35,6 +35,7 @@ from rollback_lib.procedures.vercel_facts import skew_of
 from rollback_lib.providers.backend_code import BackendCode
 from rollback_lib.providers.convex import ConvexClient
 from rollback_lib.providers.convex_facts import Audit, AuditEvent, NotAvailable
+from rollback_lib.providers.push_words import run_of
 from rollback_lib.providers.repository import Commit, Repository
 from rollback_lib.providers.vercel import Deployment
 
@@ -172,7 +173,7 @@ class BackendSearch:
             ),
             (not done.left, "nobody knows which commit was live before it"),
             (
-                last is None or done.run not in last.message,
+                last is None or run_of(last.message) != done.run,
                 f"somebody pushed since: {last.message or 'without a message'}"
                 if last
                 else "no push is on record",

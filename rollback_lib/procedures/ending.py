@@ -38,6 +38,8 @@ from rollback_lib.providers.slack import escape
 
 __all__ = ["Ending"]
 
+MOST_TOLD = 400  # characters of each part of a message; most errors are shorter
+
 _NEXT = {
     Outcome.COMPLETED_UNVERIFIED: "Look yourself at what is not verified, and tell the incidents channel what you saw.",
     Outcome.FAILED: "See to what failed; a person has to decide what comes now.",
@@ -53,6 +55,7 @@ class Ending(ABC):
     session: Session
 
     number: ClassVar[int]  # the plan's number of the procedure
+    effect_steps: ClassVar[frozenset[str]]  # those that change production
     heartbeat: Heartbeat | None = None  # beats from open on, until the run has ended
     dead_man: DeadMan | None = None
 
@@ -105,7 +108,7 @@ class Ending(ABC):
             self.session.leasing.begin()
         except RollbackError as exc:
             if not isinstance(exc, JournalError):
-                self._provisional("⚠️ Rollback stopped when it was opened", self._outcome_of(exc), exc)
+                self._provisional(f"⚠️ {self.called} stopped when it was opened", self._outcome_of(exc), exc)
             self.journal.release()
             raise
 
@@ -121,7 +124,9 @@ class Ending(ABC):
             "next_step": error.next_step,
         }
         self.journal.append("step.failed", step=step_id, data=data)
-        self._provisional(f"⚠️ Rollback stopped at {step_id}", self._outcome_of(error), error)
+        self._provisional(
+            f"⚠️ {self.called} stopped at {self._place(step_id)}", self._outcome_of(error), error
+        )
 
     def interrupted(self, stopped_by: str) -> None:
         """Tell and record that the run was stopped from outside, as a cancelled job is; it stays open.
@@ -142,7 +147,7 @@ class Ending(ABC):
             state,
             f"Go on with it: rollback resume {self.journal.run}; or end it: rollback abort {self.journal.run} --reason ...",
         )
-        self._provisional(f"⏹ Rollback stopped by {stopped_by}", outcome, error)
+        self._provisional(f"⏹ {self.called} stopped by {stopped_by}", outcome, error)
 
     def _provisional(self, said: str, outcome: Outcome, error: RollbackError) -> None:
         if self.session.parameters.mode == "headless":
@@ -151,7 +156,8 @@ class Ending(ABC):
             tries = sum(1 for _ in self.journal.find("run.provisional")) + 1
             self.session.thread.say(
                 f"failure {tries}",
-                f"{said} (outcome: {outcome}).\n{escape(error.happened)}\nNow: {escape(error.state)}",
+                f"{said} (outcome: {outcome}).\n{self._short(error.happened)}\n"
+                f"Now: {self._short(error.state)}\nNext: {self._short(error.next_step)}",
             )
         if outcome is not Outcome.UNKNOWN:
             self.session.leasing.let_go()
@@ -167,6 +173,26 @@ class Ending(ABC):
         )
         self._seal()
         self.session.leasing.copy_up()
+
+    @property
+    def called(self) -> str:
+        """Return how a sentence that people are told of this run begins."""
+        return self.session.called[0].upper() + self.session.called[1:]
+
+    def _place(self, step_id: str) -> str:
+        """Name a step, or the gate before one, as the plan does."""
+        steps = {str(step.id): step for step in self.session.plan.procedure(self.number).steps}
+        if step_id in steps:
+            return f"step {steps[step_id].number}: {steps[step_id].title}"
+        behind = next((steps[one] for one in steps if one in self.effect_steps), None)
+        return f"the gate before step {behind.number}: {behind.title}" if behind else step_id
+
+    def _short(self, text: str) -> str:
+        """Return a part of a message as it is posted: a phone shows so much; the record has it whole."""
+        told = self.journal.redactor.redact(text)  # first: half a secret is not known again
+        if len(told) > MOST_TOLD:
+            told = f"{told[:MOST_TOLD].rsplit(' ', 1)[0]} ..."
+        return escape(told)
 
     def _outcome_of(self, error: RollbackError) -> Outcome:
         if isinstance(error, OutcomeUnknown) or effect_in_doubt(self.journal.lines):

@@ -49,6 +49,18 @@ class Session:
         text = self.plan.trigger(parameters.criterion).text
         return f"{parameters.severity or 'not set'}, criterion {parameters.criterion} ({text})"
 
+    @property
+    def undo_of(self) -> str:
+        """Return the run that this one undoes, its whole id once that was looked up; empty: this is a rollback."""
+        found = [line.data["result"] for line in self.journal.find("step.done")]
+        whole = next((one["undo_of"] for one in found if isinstance(one, dict) and one.get("undo_of")), None)
+        return str(whole or self.parameters.undo)
+
+    @property
+    def called(self) -> str:
+        """Name what the run does, as people are told: a rollback, or the undo of a run."""
+        return f"undo of run {self.undo_of}" if self.undo_of else "rollback"
+
     def undo_command(self, gate: str) -> str:
         """Write the whole command that undoes this run: without the gate's text it would end at its gate."""
         shown = self.journal.last("gate.shown", gate)

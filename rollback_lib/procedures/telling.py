@@ -2,6 +2,7 @@
 
 - The alert is said before the effect and in the channel; all else in its thread.
 - The follow-up of the plan is said only where all is well; anything else says what was left.
+- A run that undoes another one says so each time, in the same words for every procedure.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Telling:
         """Post the plan's alert."""
         plan, parameters = self.session.plan, self.session.parameters
         latest = self.session.clock.now() + timedelta(minutes=plan.procedure(self.number).duration_min[1])
-        text = plan.message("alert", procedure=self.number).fill(
+        text = self._filled(
+            "alert",
             issue=escape(parameters.reason),
             severity=parameters.severity,
             target=target,
@@ -46,14 +48,15 @@ class Telling:
     def leads(self, demand: Demand) -> None:
         """Notify those who need not approve but must know; after the effect, so that it does not wait for Slack."""
         if demand.notify_after:
-            told = f"{self.mention(demand.notify_after)} {escape(demand.rule)}. Operator: {self.session.operator.name}. Run {self.session.journal.run}."
+            told = f"{self.mention(demand.notify_after)} {self._undo}{escape(demand.rule)}. Operator: {self.session.operator.name}. Run {self.session.journal.run}."
             self.session.thread.say("notice", told)
 
     def stable(self, target: str, rate: str, left: tuple[str, ...] = ()) -> None:
         """Post the plan's follow-up: all is well, but for what is left to do at once."""
         now = self.session.clock.now()
         by = now + timedelta(hours=self.postmortem_h)
-        text = self.session.plan.message("follow_up", procedure=self.number).fill(
+        text = self._filled(
+            "follow_up",
             target=target,
             completion_time=f"{now:%Y-%m-%d %H:%M} UTC",
             error_rate=escape(rate),
@@ -69,8 +72,18 @@ class Telling:
         """
         self.session.thread.say(
             f"follow-up {outcome}",
-            f"⚠️ {escape(state)} Outcome {outcome}: {escape(why)}\nCurrent error rate: {escape(rate)}{_still_open(left)}",
+            f"⚠️ {self._undo}{escape(state)} Outcome {outcome}: {escape(why)}\nCurrent error rate: {escape(rate)}{_still_open(left)}",
         )
+
+    def _filled(self, name: str, **fields: str) -> str:
+        template = self.session.plan.message(name, procedure=self.number)
+        run = self.session.undo_of
+        return template.for_undo().fill(**fields, run=run) if run else template.fill(**fields)
+
+    @property
+    def _undo(self) -> str:
+        """Return what goes before a sentence that else would be read as a rollback's."""
+        return f"Undo of run {self.session.undo_of}: " if self.session.undo_of else ""
 
     def mention(self, roles: tuple[str, ...]) -> str:
         """Name the people of roles so that Slack tells them."""

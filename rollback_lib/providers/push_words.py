@@ -1,7 +1,7 @@
 """What a push says of itself in Convex's audit log, and which commit that names.
 
-- Our own form is made and read here; a commit that it names is that of the push, whatever else the text holds. It names
-  the incident too.
+- Our own forms, of a rollback and of an undo, are made and read here; the commit that one names is that of the push,
+  whatever else the text holds. It names incident and run too; that of the run which it undoes is not the push's own.
 - Git's own trailers, and those that people put beside them, name other commits: what was reverted, picked or mended.
 """
 
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["certain_digits", "incident_of", "named_digits", "push_message"]
+__all__ = ["certain_digits", "incident_of", "named_digits", "push_message", "run_of"]
 
 _DIGITS = r"(?<![0-9A-Za-z])[0-9a-f]{7,40}(?![0-9A-Za-z])"
-_OURS = re.compile(r"rollback to ([0-9a-f]{40}) \((\S+), run \S+\)")
+_OURS = re.compile(
+    r"(?:rollback to ([0-9a-f]{40})|undo of run \S+: pushes ([0-9a-f]{40}) again) \((\S+), run (\S+)\)"
+)
 _OF_CI = re.compile(r"Deployed from .{1,60} • ([0-9a-f]{7,40})\s*")  # the official command line's default
 # "This reverts commit a1.", "reverts commits a1 and b2", "reversing changes made to a1", "(cherry picked from commit
 # a1)", "Merge commit 'a1'", "Fixes: a1", "backport of a1".
@@ -24,21 +26,35 @@ _OF_OTHERS = re.compile(
 )
 
 
-def push_message(sha: str, incident: str, run: str) -> str:
-    """Return what a push of ours says of itself; at most 1,024 bytes."""
-    return f"rollback to {sha} ({incident}, run {run})"
+def push_message(sha: str, incident: str, run: str, undo_of: str = "") -> str:
+    """Return what a push of ours says of itself; at most 1,024 bytes.
+
+    Args:
+        sha: Of the commit that is pushed.
+        incident: In which.
+        run: Which pushes.
+        undo_of: The run that it undoes; empty: it is a rollback.
+    """
+    what = f"undo of run {undo_of}: pushes {sha} again" if undo_of else f"rollback to {sha}"
+    return f"{what} ({incident}, run {run})"
 
 
 def incident_of(text: str) -> str:
     """Return the incident in which a push of ours was made; empty: it is none of ours."""
     found = _OURS.fullmatch(text.strip())
-    return found[2] if found is not None else ""
+    return found[3] if found is not None else ""
+
+
+def run_of(text: str) -> str:
+    """Return the run that made a push of ours; empty: it is none of ours."""
+    found = _OURS.fullmatch(text.strip())
+    return found[4] if found is not None else ""
 
 
 def certain_digits(text: str) -> str:
     """Return the digits of the commit that a program has written into a message as its own; empty: none."""
     found = _OURS.fullmatch(text.strip()) or _OF_CI.fullmatch(text.strip())
-    return found[1] if found is not None else ""
+    return (found[1] or found[2]) if found is not None else ""
 
 
 def named_digits(text: str) -> tuple[str, ...]:

@@ -207,7 +207,7 @@ DAYS = (
             if status in (402, 404, 409, 410, 422)
             else "nothing was changed",
             next_step=following,
-            tells="Rollback stopped at P1.S4 (outcome: failed)",
+            tells="Rollback stopped at step 4: Promote to Production (outcome: failed)",
             **REFUSED,
         )
         for job in ("rollback", "promote")

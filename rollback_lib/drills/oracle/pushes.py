@@ -25,7 +25,9 @@ COMMAND_LINE = "CLI"  # in the place of a verb
 _STEPS = re.compile(r"^/api/deploy2/(?:start_push|wait_for_schema|finish_push)$")
 _FINISH = "/api/deploy2/finish_push"
 _DRY = "--dry-run"
-_COMMIT = re.compile(r"rollback to ([0-9a-f]{40})\b")  # how the message of a push names its commit
+_COMMIT = re.compile(
+    r"(?:rollback to|undo of run \S+: pushes) ([0-9a-f]{40})\b"
+)  # how the message of a push names its commit
 _OK = 200
 
 
