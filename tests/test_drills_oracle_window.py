@@ -1,4 +1,4 @@
-"""The outside judge on a window of the log: what another push broke right behind its end is not held against it."""
+"""The outside judge on a window of the log: what failed right behind its end for another reason is not held against it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def call(at_ms, error=None):
     )
 
 
-def judged(*, next_push_ms, failing_ms):
+def judged(*, next_push_ms, failing_ms, written_ms=END + 5_000):
     calls = [
         *(call(PUSHED + second * 1000) for second in range(1, 20)),
         call(failing_ms, "Uncaught TypeError"),
@@ -45,7 +45,7 @@ def judged(*, next_push_ms, failing_ms):
         pairs=Simple(effects=[Simple(target="a" * 40)]),
     )
     seen = "0.00 % of 19 Convex function calls failed"
-    line = Simple(at_ms=END + 5_000, data={"source": "22:00:01-22:00:20 UTC", "seen": seen})
+    line = Simple(at_ms=written_ms, data={"source": "22:00:01-22:00:20 UTC", "seen": seen})
     return list(BACKEND_CHECKS["P2.C2"](bench, line, round(PUSHED)))
 
 
@@ -61,3 +61,10 @@ def judged(*, next_push_ms, failing_ms):
 def test_what_the_next_push_broke_is_not_held_against_the_window(next_push_ms, failing_ms, is_held):
     """A failure counts for as long as the pushed code ran, and no longer."""
     assert (judged(next_push_ms=next_push_ms, failing_ms=failing_ms) == []) is is_held
+
+
+@pytest.mark.parametrize(("failing_ms", "is_held"), [(END + 400, True), (END + 200, False)])
+def test_what_was_called_once_the_check_was_written_is_not_held_against_it(failing_ms, is_held):
+    """The run's own next query may fail within the second that the end was rounded by."""
+    told = judged(next_push_ms=END + 60_000, failing_ms=failing_ms, written_ms=END + 300)
+    assert (told == []) is is_held

@@ -75,9 +75,9 @@ def _executions(bench: Bench, line: Line, began_ms: int) -> Iterator[str]:
     if not bench.backend.ran(_target(bench), since_ms + _SECOND_MS - 1, until_ms):
         yield f"its window ({window[0]}) does not lie behind the push"
     behind_ms = max(float(since_ms), bench.backend.live_since(until_ms))
-    ahead_ms = min(
-        until_ms + _SECOND_MS, bench.backend.live_until(until_ms)
-    )  # not what another push broke since
+    ahead_ms = min(  # neither what another push broke since, nor what was called once the check was written
+        until_ms + _SECOND_MS, bench.backend.live_until(until_ms), line.at_ms
+    )
     calls = bench.backend.calls(behind_ms, ahead_ms)
     share = failed_share(calls)
     if share is None or share > float(claimed[1]) / 100 + _SLACK or int(claimed[2]) > len(calls):
