@@ -461,6 +461,32 @@ def test_push_whose_run_must_not_go_on_is_ended_and_unclear(scene):
     assert scene.cli.left() is None
 
 
+@pytest.mark.parametrize("wanted", ["push", "dry run", "bundle"])
+def test_interrupt_while_the_command_line_begins_ends_it_and_is_unclear(scene, monkeypatch, wanted):
+    """It is a process by then, though nobody knows its number: left alone it would push, and the journal would say not sent."""
+    begin = subprocess.Popen.__init__
+    begun: list[int] = []
+
+    def interrupted(self: Any, args: Any, *more: Any, **named: Any) -> None:
+        begin(self, args, *more, **named)
+        if args[0] == "/bin/sh":
+            begun.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", interrupted)
+    permit = Pass()
+    with pytest.raises(KeyboardInterrupt):
+        {
+            "push": lambda: scene.deploy(permit),
+            "dry run": lambda: scene.dry_run(permit),
+            "bundle": lambda: scene.cli.bundle(scene.checkout),
+        }[wanted]()
+    assert len(begun) == 1
+    assert permit.kinds == ([] if wanted == "bundle" else ["unclear"])
+    assert (scene.cli.left(), CODE + "finish_push" in scene.stub.paths) == (None, False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 @dataclass
 class Held:
     """An answer that waits."""

@@ -2,6 +2,8 @@
 
 - Who runs is told by a lock that the program itself holds, through a descriptor it inherited; it is free when the program
   is gone, whatever became of us, and of no other program on this machine.
+- An interrupt that comes while it begins is put off until it is followed, and can be ended: else it would go on with
+  nobody who knows of it.
 - Its output goes into a file, not to us: it does not break off with us, and is there afterwards. Its exit code is kept
   beside it by the shell that began it.
 - The folder is its user's alone. The output is as the program wrote it, secrets included, and so are the files that it
@@ -18,6 +20,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,7 +32,7 @@ from rollback_lib.clock import Clock, to_iso
 from rollback_lib.errors import BadParameters, LeaseHeld
 from rollback_lib.machine import Machine
 
-__all__ = ["Child", "Ended", "Left", "Slot"]
+__all__ = ["Child", "Ended", "Left", "Slot", "interrupts_put_off"]
 
 POLL_S = 0.05
 KEEP_S = 1.0  # how often the caller is asked whether to go on
@@ -246,6 +249,7 @@ class Child:
         most_s: float,
         clock: Clock,
         keep: Callable[[], None] | None = None,
+        let_through: Callable[[], None] = lambda: None,
     ) -> Ended:
         """Hand on its lines until it has ended; whatever stops us ends it first.
 
@@ -254,9 +258,11 @@ class Child:
             most_s: It is ended after so many seconds.
             clock: For the wait.
             keep: Asked each second whether it may go on; what it raises ends the program and goes up.
+            let_through: Called as soon as whatever stops us would end it: lets an interrupt that was put off through.
         """
         deadline, asked = clock.monotonic() + most_s, clock.monotonic()
         try:
+            let_through()
             while self._process.poll() is None:
                 self._hand_on(on_line)
                 if clock.monotonic() >= deadline:
@@ -293,6 +299,29 @@ class Child:
             lines, self._rest = [*lines, self._rest], b""
         for line in lines:
             on_line(line.decode(errors="replace").rstrip("\r"))
+
+
+@contextmanager
+def interrupts_put_off() -> Iterator[Callable[[], None]]:
+    """Put an interrupt (SIGINT) off while inside; gives what lets it through, also one that came meanwhile.
+
+    Only the main thread is ever interrupted: in another one nothing is put off.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+
+    def let_through() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+        if came:
+            signal.raise_signal(came.pop())
+
+    try:
+        yield let_through
+    finally:
+        let_through()
 
 
 def _lock(descriptor: int, patience_s: float) -> bool:

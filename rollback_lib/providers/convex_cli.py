@@ -26,7 +26,7 @@ from rollback_lib.errors import BadParameters, PlanViolation, Unreachable
 from rollback_lib.model import Answer, Pass, Redactor, RequestClass, Sending, digest_of
 from rollback_lib.node import node_binary
 from rollback_lib.providers.checkout import Checkout
-from rollback_lib.providers.child import Child, Left, Slot
+from rollback_lib.providers.child import Child, Left, Slot, interrupts_put_off
 from rollback_lib.providers.convex_facts import Module
 from rollback_lib.providers.convex_key import KEY_NAME, Credential
 from rollback_lib.providers.convex_push import (
@@ -219,7 +219,8 @@ class ConvexCli:
         written = self.slot.made / "push"  # holds the key
         arguments = [*push_arguments(dry=True), "--write-push-request", str(written)]
         run = _Run(checkout, project, arguments, Telling(), most_s)
-        with self._followed(self._prepared(run)(), run) as done:
+        begin = self._prepared(run)
+        with interrupts_put_off() as let_through, self._followed(begin(), run, let_through) as done:
             if option := unknown_option(done.text):
                 raise too_old(checkout.sha, option)
             try:
@@ -352,17 +353,18 @@ class ConvexCli:
             )
         begin = self._prepared(run)
         permit.admit(sending)
-        try:
-            child = begin()
-        except BaseException as exc:
-            permit.answered(sending, Answer("not_sent", None, str(exc).partition("\n")[0]))
-            raise
-        try:
-            done = self._follow(child, run)
-        except BaseException as exc:
-            why = f"the command line was ended: {type(exc).__name__}"
-            permit.answered(sending, Answer("unclear", None, why))
-            raise
+        with interrupts_put_off() as let_through:
+            try:
+                child = begin()
+            except BaseException as exc:
+                permit.answered(sending, Answer("not_sent", None, str(exc).partition("\n")[0]))
+                raise
+            try:
+                done = self._follow(child, run, let_through)
+            except BaseException as exc:
+                why = f"the command line was ended: {type(exc).__name__}"
+                permit.answered(sending, Answer("unclear", None, why))
+                raise
         kind: Any = _KINDS[done.kind]
         permit.answered(sending, Answer(kind, None, self._redactor.redact(done.ending)[:300]))
         return done
@@ -384,24 +386,24 @@ class ConvexCli:
         what = {"what": f"convex {run.arguments[0]}", "arguments": run.arguments, "sha": checkout.sha}
         return lambda: self.slot.start(command, cwd=folder, environ=environ, what=what, clock=self._clock)
 
-    def _follow(self, child: Child, run: _Run) -> CliRun:
-        with self._followed(child, run) as done:
+    def _follow(self, child: Child, run: _Run, let_through: Callable[[], None]) -> CliRun:
+        with self._followed(child, run, let_through) as done:
             return done
 
     @contextmanager
-    def _followed(self, child: Child, run: _Run) -> Iterator[CliRun]:
+    def _followed(self, child: Child, run: _Run, let_through: Callable[[], None]) -> Iterator[CliRun]:
         """Follow it to its end; what it wrote and made is there while inside, and removed after that."""
         try:
-            yield self._to_its_end(child, run)
+            yield self._to_its_end(child, run, let_through)
         finally:
             self.slot.clear()  # as it was written, it may hold secrets
 
-    def _to_its_end(self, child: Child, run: _Run) -> CliRun:
+    def _to_its_end(self, child: Child, run: _Run, let_through: Callable[[], None]) -> CliRun:
         telling = run.telling
         transcript = Transcript(self._redactor.redact, telling.on_line)
         began = self._clock.monotonic()
         try:
-            ended = child.follow(transcript.take, run.most_s, self._clock, telling.keep)
+            ended = child.follow(transcript.take, run.most_s, self._clock, telling.keep, let_through)
         finally:
             if telling.record is not None:
                 telling.record.parent.mkdir(parents=True, exist_ok=True)
