@@ -23,12 +23,15 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a process runs."""
+    """Where a process runs.
+
+    Args:
+        host: Its name.
+        boot: A text for its boot and process namespace; empty: the system tells none; None: nobody wrote it down.
+    """
 
     host: str
-    boot: (
-        str | None
-    )  # of its boot and process namespace; empty: the system tells none; None: nobody wrote it down
+    boot: str | None
 
     @classmethod
     def here(cls, proc: Path = _PROC) -> Self:
