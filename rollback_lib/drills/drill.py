@@ -88,8 +88,9 @@ def run_scenarios(
             told(drilled)
         return done
 
+    longest_first = sorted(scenarios, key=lambda name: scenarios[name].undo is None)
     with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return [drilled for done in pool.map(one, scenarios) for drilled in done]
+        return [drilled for done in pool.map(one, longest_first) for drilled in done]
 
 
 def _drill(name: str, scenario: Scenario, home: Path, policy: Mapping[str, Any]) -> list[Drilled]:
