@@ -295,6 +295,16 @@ def test_request_tells_whoever_approves_all_that_it_is_weighed_by():
     assert "undoes" not in effect
 
 
+def test_commit_that_is_only_assumed_to_have_been_live_is_told_at_the_gate():
+    """Whoever approves has not seen the list of pushes."""
+    known = "ASSUMED: Vercel was building it at that moment (dpl_1)"
+    sure = chosen()
+    guess = replace(sure, revision=replace(sure.revision, known_by=known, assumed=True))
+    told = push_of(Deployment(NEW)).ask(guess, "NOT stopped").effect
+    assert told["warning assumed"] == f"that {sure.revision.commit.short} was live before: {known}"
+    assert "warning assumed" not in push_of(Deployment(NEW)).ask(sure, "NOT stopped").effect
+
+
 def test_undo_is_asked_for_in_words_of_an_undo():
     """What it brings back is the newer code: nothing calls it earlier, older or bad."""
     ask = push_of(Deployment(NEW)).ask(chosen(undo_of="P2-0"), "NOT stopped")

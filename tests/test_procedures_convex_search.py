@@ -58,6 +58,33 @@ def test_push_of_a_revert_is_not_taken_for_the_commit_that_it_reverts(past, shas
     assert past.search().pushes.pushes[-1].commit is None
 
 
+def test_push_with_the_subject_or_the_message_of_a_commit_is_that_commits(past):
+    """A CI that passes what git says, and no build on Vercel: good and suspect are known all the same."""
+    told = {"old": "old", "good": "good\n\nTold at length.", "bad": "bad"}
+    made = {name: past.commit(text, users=f"{name}\n") for name, text in told.items()}
+    past.pushes = [(90, "old"), (60, f"{told['good']}\n"), (30, "bad")]
+    search = past.search()
+    chosen = search.chosen()
+    assert (chosen.sha, chosen.suspect.commit.sha) == (made["good"], made["bad"])
+    assert chosen.notes == ()
+    assert "(audit log, by the text of its message)" in repr(chosen)
+    assert repr(search.pushes.listing()).count("by the text of its message") >= 3
+
+
+def test_commit_of_a_build_of_that_moment_is_told_as_assumed(past, shas):
+    """In the list, with what is chosen, and as a warning of the run: that build need not have pushed."""
+    past.pushes = [(90, ""), (60, ""), (30, f"release {shas['bad']}")]
+    past.builds = [(61, 59, shas["good"])]
+    search = past.search()
+    chosen = search.chosen()
+    assert (chosen.sha, chosen.revision.assumed) == (shas["good"], True)
+    assert "ASSUMED: Vercel was building it at that moment" in repr(search.pushes.listing())
+    assert any(
+        note.startswith(f"ASSUMED, not known, that {shas['good'][:12]} was live") for note in chosen.notes
+    )
+    assert "ASSUMED" in repr(chosen)
+
+
 def test_pipeline_does_not_go_further_back_from_a_well_backend_for_a_tag_like_the_day(past, shas):
     """Our own push is known whatever tags there are: a healthy backend is not pushed back once more, unasked."""
     past.app.git("tag", "20261123", shas["bad"])

@@ -9,8 +9,10 @@ import pytest
 from test_procedures_candidates import DAY, ISSUE, at, deployment
 
 from rollback_lib.procedures.revisions import (
+    Finding,
     Push,
     find_suspect,
+    named_revision,
     pushes_by_builds,
     pushes_by_log,
     stable_revisions,
@@ -32,6 +34,14 @@ COMMITS = {commit(name).sha: commit(name) for name in ("a1", "b2", "c3", "d4")}
 def mentioned(text: str) -> Commit | None:
     """Find the commit that a text names."""
     return next((one for sha, one in COMMITS.items() if sha[:7] in text), None)
+
+
+def worded(text: str) -> Commit | None:
+    """Find the commit whose message a text is."""
+    return next((one for one in COMMITS.values() if one.message == text.strip()), None)
+
+
+FIND = Finding(mentioned, worded)
 
 
 def event(hours: float, message: str = "") -> AuditEvent:
@@ -65,7 +75,7 @@ def names(revisions) -> list[str]:
 def test_a_push_is_known_by_the_commit_in_its_message():
     """The message counts also where a build was going on at that time."""
     build = deployment("b2", -2, commit_sha=commit("b2").sha)
-    (found,) = pushes_by_log([event(-1.99, "Deployed from Vercel • a100000")], [build], mentioned)
+    (found,) = pushes_by_log([event(-1.99, "Deployed from Vercel • a100000")], [build], FIND)
     assert found.commit == commit("a1")
     assert (found.known_by, found.by, found.at) == ("audit log", "member 12", at(-1.99))
 
@@ -75,9 +85,50 @@ def test_a_push_without_a_commit_in_it_is_known_by_the_build_it_fell_into():
     builds = [
         deployment(name, hours, commit_sha=commit(name).sha) for name, hours in (("a1", -5), ("b2", -2))
     ]
-    first, second = pushes_by_log([event(-4.99), event(-1.98, "hotfix")], builds, mentioned)
+    first, second = pushes_by_log([event(-4.99), event(-1.98, "hotfix")], builds, FIND)
     assert (first.commit, second.commit) == (commit("a1"), commit("b2"))
-    assert second.known_by == "audit log; Vercel build dpl_b2 at that time"
+    assert (first.assumed, second.assumed) == (True, True)
+    assert second.known_by.startswith("ASSUMED: Vercel was building it at that moment (dpl_b2)")
+
+
+def test_a_push_is_known_by_the_text_of_its_message():
+    """CI passes what git says of the commit; no build is needed for it, and one of the same commit adds nothing."""
+    told = event(-1.99, f"{commit('a1').message}\n")
+    for builds in ([], [deployment("a1", -2, commit_sha=commit("a1").sha)]):
+        (found,) = pushes_by_log([told], builds, FIND)
+        assert (found.commit, found.assumed) == (commit("a1"), False)
+        assert found.known_by == "audit log, by the text of its message"
+    (last,) = pushes_by_builds([], told, FIND)
+    assert last.commit == commit("a1")
+
+
+def test_text_that_the_build_of_that_moment_contradicts_names_nothing():
+    """A subject may have been typed by hand: neither is believed, and both are told."""
+    builds = [deployment("b2", -2, commit_sha=commit("b2").sha)]
+    (found,) = pushes_by_log([event(-1.99, commit("a1").message)], builds, FIND)
+    assert (found.commit, found.assumed) == (None, False)
+    assert "its message names a10000000000, Vercel build dpl_b2 at that time another" in found.known_by
+
+
+def test_build_of_a_commit_that_is_not_in_the_clone_assumes_nothing():
+    """Nobody knows the commit then, and nothing is said to be assumed."""
+    builds = [deployment("e5", -2, commit_sha="e5" * 20)]
+    (found,) = pushes_by_log([event(-1.99, "fix things")], builds, FIND)
+    assert (found.commit, found.assumed, found.known_by) == (None, False, "audit log")
+
+
+def test_what_is_assumed_is_told_of_suspect_and_of_what_is_offered():
+    """In a sentence: neither the one nor the other is sure to have been live."""
+    guess = replace(push("b2", -1), assumed=True)
+    suspect = find_suspect([push("a1", -5), guess], ISSUE, DAY)
+    assert suspect is not None
+    assert suspect.notes[0].startswith("ASSUMED, not known, that b20000000000 was live from 2026-")
+    pushes = [replace(push("a1", -5), assumed=True), push("c3", -4), push("b2", -1)]
+    sure, assumed = stable_revisions(pushes, pushes[-1], never)
+    assert (sure.assumed, sure.notes) == (False, ())
+    assert assumed.assumed
+    assert assumed.notes[0].startswith("ASSUMED, not known, that a10000000000 was live from 2026-")
+    assert named_revision(commit("a1"), pushes, pushes[-1]).assumed
 
 
 @pytest.mark.parametrize(
@@ -92,7 +143,7 @@ def test_a_push_without_a_commit_in_it_is_known_by_the_build_it_fell_into():
 )
 def test_a_push_that_nothing_tells_of_has_no_commit(builds):
     """Nobody guesses what a laptop pushed."""
-    (found,) = pushes_by_log([event(-1.99, "fix things")], builds, mentioned)
+    (found,) = pushes_by_log([event(-1.99, "fix things")], builds, FIND)
     assert found.commit is None
     assert found.told == "fix things"
 
@@ -101,7 +152,7 @@ def test_a_push_that_nothing_tells_of_has_no_commit(builds):
 def test_message_that_the_build_of_that_moment_contradicts_names_nothing(names):
     """A text that tells of another commit is no proof, nor is a build that may be a coincidence; that is said."""
     builds = [deployment(name, -2, commit_sha=commit(name).sha) for name in names]
-    (found,) = pushes_by_log([event(-1.99, "as asked after d400000")], builds, mentioned)
+    (found,) = pushes_by_log([event(-1.99, "as asked after d400000")], builds, FIND)
     assert found.commit == (commit("d4") if names == ("d4",) else None)
     if names != ("d4",):
         assert "its message names d40000000000, Vercel build dpl_b2 at that time another" in found.known_by
@@ -111,7 +162,7 @@ def test_our_own_push_is_known_also_while_a_colleagues_build_goes_on():
     """What a program wrote about itself is no guess; a build of the bad code goes on beside many a rollback."""
     builds = [deployment("b2", -2, commit_sha=commit("b2").sha)]
     told = push_message(commit("a1").sha, "INC-20261123-2158", "P2-20261123-215800-a1b2")
-    (found,) = pushes_by_log([event(-1.99, told)], builds, mentioned)
+    (found,) = pushes_by_log([event(-1.99, told)], builds, FIND)
     assert (found.commit, found.known_by) == (commit("a1"), "audit log")
 
 
@@ -122,10 +173,10 @@ def test_without_a_log_each_build_that_came_to_its_end_was_a_push():
         deployment("c3", -1, commit_sha=commit("c3").sha, state="ERROR"),
         deployment("a1", -5, commit_sha=commit("a1").sha),
     ]
-    found = pushes_by_builds(builds, event(-0.5, f"rollback to {commit('d4').sha}"), mentioned)
+    found = pushes_by_builds(builds, event(-0.5, f"rollback to {commit('d4').sha}"), FIND)
     assert [one.commit for one in found] == [commit("a1"), commit("b2"), commit("d4")]
     assert found[0].known_by == "Vercel build dpl_a1"
-    inside_the_last = pushes_by_builds(builds, event(-1.98), mentioned)
+    inside_the_last = pushes_by_builds(builds, event(-1.98), FIND)
     assert [one.commit for one in inside_the_last] == [commit("a1"), commit("b2")]
 
 

@@ -181,6 +181,42 @@ def test_message_that_tells_of_another_commit_does_not_name_it(repository, shas,
     assert repository.mentioned(f"{text}\nDeploys {shas[2][:12]}").sha == shas[2]
 
 
+def test_text_that_is_one_commits_leads_to_it(app, repository):
+    """Its subject or its whole message, whitespace at the ends apart; a part of either leads nowhere."""
+    whole = "Mend the [list]: 50% faster\n\nBecause it was slow.\n\nFixes: abcdef0"
+    sha = app.commit(whole, {SCHEMA: "mended\n"})
+    app.git("checkout", "--quiet", "-b", "side", "HEAD^")
+    beside = app.commit("on a side branch", {SCHEMA: "beside\n"})
+    app.git("checkout", "--quiet", "main")
+    for text in ("Mend the [list]: 50% faster", f" {whole}\n\n", whole):
+        assert repository.worded(text).sha == sha
+    assert repository.worded("on a side branch").sha == beside
+    parts = (
+        "",
+        "  ",
+        "Mend the",
+        "mend the [list]: 50% faster",
+        "Because it was slow.",
+        f"{whole}0",
+        "a\0b",
+        ".*",
+    )
+    assert [text for text in parts if repository.worded(text) is not None] == []
+
+
+def test_text_of_several_commits_or_of_a_revert_leads_nowhere(app, repository):
+    """One subject twice tells nothing, though the rest of one of them does; nor does what git says of a revert."""
+    app.commit("again", {SCHEMA: "1\n"})
+    second = app.commit("again\n\nwith a reason", {SCHEMA: "2\n"})
+    assert repository.worded("again") is None
+    assert repository.worded("again\n\nwith a reason").sha == second
+    app.git("revert", "--no-edit", "HEAD")
+    told = app.git("log", "-1", "--format=%B")
+    for text in (told, told.partition("\n")[0]):
+        assert text.startswith('Revert "again"')
+        assert repository.worded(text) is None
+
+
 def test_message_of_our_own_leads_to_its_commit_whatever_tags_there_are(app, repository, shas):
     """A tag named like the day of the incident or of the run is no commit's sha."""
     app.git("tag", "20261123", shas[1])

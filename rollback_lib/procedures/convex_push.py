@@ -107,6 +107,8 @@ class PushAgain:
             "incident": self.session.incident,
             "run": self.session.journal.run,
         }
+        if chosen.revision.assumed:
+            effect["warning assumed"] = f"that {commit.short} was live before: {chosen.revision.known_by}"
         if chosen.undo_of:
             effect["undoes"] = f"run {chosen.undo_of}"
         return effect

@@ -20,6 +20,7 @@ from rollback_lib.procedures.convex_shown import Chosen, Pushes
 from rollback_lib.procedures.earlier import refuse_unasked, tried_before, what_was_done
 from rollback_lib.procedures.issue import issue_began
 from rollback_lib.procedures.revisions import (
+    Finding,
     Push,
     Revision,
     SuspectPush,
@@ -108,13 +109,17 @@ class BackendSearch:
             older = (
                 (last,) if last is not None and last.at < log.since else ()
             )  # live since before the log begins
-            found = pushes_by_log((*older, *log.pushes), builds, self.repository.mentioned)
+            found = pushes_by_log((*older, *log.pushes), builds, self._finding)
             return Pushes(found, "Convex audit log", tuple(notes))
         notes.append(f"Convex's audit log cannot be read: {log.reason}")
         pushing = [build for build in builds if self._pushes_backend(build)]
-        found = pushes_by_builds(pushing, last, self.repository.mentioned)
+        found = pushes_by_builds(pushing, last, self._finding)
         source = "Vercel's builds and the last push" if pushing else "the last push alone"
         return Pushes(found, source, tuple(notes))
+
+    @property
+    def _finding(self) -> Finding:
+        return Finding(self.repository.mentioned, self.repository.worded)
 
     @property
     def seen_last(self) -> str:

@@ -1,8 +1,9 @@
 """Which commits the backend has run, which is the suspect, and which may be pushed again. Decides only; reads nothing.
 
 - Convex keeps no code. What was live when is put together from its audit log, from Vercel's builds and from git.
-- A push names its commit in its message; else the one Vercel build that it fell into does; else nobody knows it. Nor does
-  anybody where the two name different commits, unless a program has written the message about itself.
+- A push names its commit in its message, by its sha or by its very words; else the one Vercel build that it fell into is
+  assumed to; else nobody knows it. Nor does anybody where the two name different commits, unless a program has written
+  the message about itself.
 - The suspect is what was live when the issue began; no push of this incident's own runs is.
 - Never offered: the suspect, what is live now, what was pushed after the suspect, what has the suspect's own backend
   code, and what this incident's other runs went back to already.
@@ -22,6 +23,7 @@ from rollback_lib.providers.repository import Commit
 from rollback_lib.providers.vercel import Deployment
 
 __all__ = [
+    "Finding",
     "Push",
     "Revision",
     "SuspectPush",
@@ -47,6 +49,7 @@ class Push:
     known_by: str  # audit log, Vercel build dpl_1, ...
     told: str = ""  # the push's own message
     by: str = ""  # member 12, token 7; empty: not said
+    assumed: bool = False  # the commit is that of a build of the moment, which need not have pushed
 
     def of_incident(self, incident: str) -> bool:
         """Say whether a run of ours in this incident made it."""
@@ -75,35 +78,44 @@ class Revision:
     known_by: str
     undone: tuple[Push, ...]  # what it takes back, newest first
     notes: tuple[str, ...] = ()
+    assumed: bool = False  # nothing but a build of that moment says that it was live
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How the message of a push leads to a commit of the clone."""
+
+    mentioned: Find  # the one that a text names by its sha
+    worded: Find  # the one whose subject or message a text is
 
 
 def pushes_by_log(
-    events: Sequence[AuditEvent], builds: Sequence[Deployment], mentioned: Find
+    events: Sequence[AuditEvent], builds: Sequence[Deployment], find: Finding
 ) -> tuple[Push, ...]:
     """Say of each push in the audit log which commit it put live, oldest first.
 
     Args:
         events: The audit log's pushes, oldest first.
         builds: Vercel's production deployments, any order; their builds push the backend where the build command does.
-        mentioned: Finds the one commit that a text names by its sha.
+        find: Finds the commit that a message tells of.
     """
-    return tuple(_by_event(event, builds, mentioned) for event in events)
+    return tuple(_by_event(event, builds, find) for event in events)
 
 
 def pushes_by_builds(
-    builds: Sequence[Deployment], last: AuditEvent | None, mentioned: Find
+    builds: Sequence[Deployment], last: AuditEvent | None, find: Finding
 ) -> tuple[Push, ...]:
     """Say the same where there is no audit log: each build of production that came to its end has pushed, oldest first.
 
     Args:
         builds: Vercel's production deployments, whose builds push the backend.
         last: The newest push, which Convex tells on every plan.
-        mentioned: Finds the one commit that a text names by its sha.
+        find: Finds the commit that a message tells of.
     """
     found = [
         Push(
             build.ready_at,
-            mentioned(build.commit_sha) if build.commit_sha else None,
+            find.mentioned(build.commit_sha) if build.commit_sha else None,
             f"Vercel build {build.id}",
             build.commit_message,
         )
@@ -111,7 +123,7 @@ def pushes_by_builds(
         if build.state == "READY" and build.ready_at is not None
     ]
     if last is not None and not any(_built_at(build, last.at) for build in builds):
-        found.append(_by_event(last, (), mentioned))
+        found.append(_by_event(last, (), find))
     return tuple(sorted(found, key=lambda push: push.at))
 
 
@@ -131,7 +143,7 @@ def find_suspect(
     if not live:
         return None
     push = live[-1]
-    notes = []
+    notes = list(_assumed(push))
     if push.commit is None:
         notes.append("which commit it was is not on record: its code cannot be compared, nor pushed again")
     later = [one for one in theirs if one.at > issue_at]
@@ -174,7 +186,8 @@ def stable_revisions(
             continue
         until = [*earlier[number + 1 :], suspect][0].at
         undone = tuple(one for one in reversed(pushes) if one.at > push.at)
-        found.append(Revision(commit, push.at, until, push.known_by, undone, _doubts(undone)))
+        notes = (*_assumed(push), *_doubts(undone))
+        found.append(Revision(commit, push.at, until, push.known_by, undone, notes, push.assumed))
     return tuple(found)
 
 
@@ -193,8 +206,9 @@ def named_revision(commit: Commit, pushes: Sequence[Push], suspect: Push | None)
         return Revision(commit, None, None, "git", (), (note,))
     push, later = pushes[before[-1]], pushes[before[-1] + 1 :]
     undone = tuple(reversed(later))
-    notes = ("named by the operator; it would not have been offered", *_doubts(undone))
-    return Revision(commit, push.at, later[0].at if later else None, push.known_by, undone, notes)
+    notes = ("named by the operator; it would not have been offered", *_assumed(push), *_doubts(undone))
+    until = later[0].at if later else None
+    return Revision(commit, push.at, until, push.known_by, undone, notes, push.assumed)
 
 
 def unpushed_revisions(
@@ -224,25 +238,43 @@ def unpushed_revisions(
     return tuple(Revision(one, None, None, "git", (), (note,)) for one in islice(fitting, MOST_UNPUSHED))
 
 
-def _by_event(event: AuditEvent, builds: Sequence[Deployment], mentioned: Find) -> Push:
-    named = mentioned(event.message) if event.message else None
+def _by_event(event: AuditEvent, builds: Sequence[Deployment], find: Finding) -> Push:
+    named, by_message = _named(event.message, find)
     if named is not None and certain_digits(event.message):
-        return Push(event.at, named, "audit log", event.message, event.actor)
+        return Push(event.at, named, by_message, event.message, event.actor)
     within = {build.commit_sha: build for build in builds if _built_at(build, event.at) and build.commit_sha}
     build = next(iter(within.values())) if len(within) == 1 else None
-    if build is None:
-        return Push(event.at, named, "audit log", event.message, event.actor)
-    built = mentioned(build.commit_sha)
-    if named is None or named == built:
-        known_by = "audit log" if named else f"audit log; Vercel build {build.id} at that time"
-        return Push(event.at, built, known_by, event.message, event.actor)
+    built = find.mentioned(build.commit_sha) if build is not None else None
+    if build is None or named == built:
+        return Push(event.at, named, by_message, event.message, event.actor)
+    if named is None:
+        known_by = (
+            f"ASSUMED: Vercel was building it at that moment ({build.id}); the push itself does not say"
+        )
+        return Push(event.at, built, known_by, event.message, event.actor, assumed=True)
     known_by = f"audit log: its message names {named.short}, Vercel build {build.id} at that time another"
     return Push(event.at, None, known_by, event.message, event.actor)
+
+
+def _named(message: str, find: Finding) -> tuple[Commit | None, str]:
+    """Return the commit that a message tells of, and how it is known."""
+    named = find.mentioned(message) if message else None
+    worded = find.worded(message) if message and named is None else None
+    return (worded, "audit log, by the text of its message") if worded else (named, "audit log")
 
 
 def _built_at(build: Deployment, at: datetime) -> bool:
     """Say whether a build was going on: a push during it is its own."""
     return build.created_at <= at <= (build.ready_at or build.created_at + LONGEST_BUILD)
+
+
+def _assumed(push: Push) -> tuple[str, ...]:
+    if not push.assumed or push.commit is None:
+        return ()
+    why = "a push then does not say its commit, and Vercel was building this one; that build need not have pushed"
+    return (
+        f"ASSUMED, not known, that {push.commit.short} was live from {push.at:%Y-%m-%d %H:%M} UTC: {why}",
+    )
 
 
 def _doubts(undone: Sequence[Push]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["certain_digits", "incident_of", "named_digits", "push_message", "run_of"]
+__all__ = ["certain_digits", "incident_of", "is_of_revert", "named_digits", "push_message", "run_of"]
 
 _DIGITS = r"(?<![0-9A-Za-z])[0-9a-f]{7,40}(?![0-9A-Za-z])"
 _OURS = re.compile(
@@ -24,6 +24,8 @@ _OF_OTHERS = re.compile(
     |merge[sd]?):?\s+(?:(?:of\s+)?commits?\s+)?['"(]?{_DIGITS}(?:(?:\s*,\s*|\s+and\s+|\s*,\s+and\s+)(?:commit\s+)?{_DIGITS})*""",
     re.IGNORECASE | re.VERBOSE,
 )
+# Git's own subjects of one, "Revert "a""; and what it writes below: "This reverts commit a1".
+_REVERT = re.compile(r"\A\s*(?:revert|reapply)\b|\bThis reverts (?:commits?|merge)\b", re.IGNORECASE)
 
 
 def push_message(sha: str, incident: str, run: str, undo_of: str = "") -> str:
@@ -49,6 +51,11 @@ def run_of(text: str) -> str:
     """Return the run that made a push of ours; empty: it is none of ours."""
     found = _OURS.fullmatch(text.strip())
     return found[4] if found is not None else ""
+
+
+def is_of_revert(text: str) -> bool:
+    """Say whether a text is a revert's: as the message of a push it may tell of what was taken back, not of what went live."""
+    return _REVERT.search(text) is not None
 
 
 def certain_digits(text: str) -> str:

@@ -22,7 +22,7 @@ from rollback_lib.errors import BadParameters
 from rollback_lib.http.reply import readable
 from rollback_lib.providers.checkout import Checkout, make_checkout
 from rollback_lib.providers.git import Git
-from rollback_lib.providers.push_words import named_digits
+from rollback_lib.providers.push_words import is_of_revert, named_digits
 
 __all__ = ["Change", "Commit", "CommitFiles", "Repository", "RepositoryState"]
 
@@ -158,6 +158,23 @@ class Repository:
         """
         found = {sha for sha in map(self._by_digits, named_digits(text)) if sha}
         return self.commit(found.pop()) if len(found) == 1 else None
+
+    def worded(self, text: str) -> Commit | None:
+        """Find the one commit of the clone whose subject or whole message a text is; None if there is none, or several.
+
+        Whitespace at the ends does not count. The message of a revert leads to no commit.
+
+        Raises:
+            BadParameters: No git, or no repository.
+            Unreachable: git failed.
+        """
+        told = text.strip()
+        if not told or "\0" in told or is_of_revert(told):
+            return None
+        first = told.partition("\n")[0].rstrip()
+        likely = self._read("--all", "--fixed-strings", f"--grep={first}")
+        found = [one for one in likely if told in (one.subject.strip(), one.message.strip())]
+        return found[0] if len(found) == 1 else None
 
     def history(
         self, branch: str, *, limit: int = MOST_COMMITS, touching: str = "", first_parent: bool = False

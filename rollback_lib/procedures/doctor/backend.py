@@ -106,7 +106,8 @@ def last_push(readings: Readings) -> Finding:
             f"{told}, without a message: which commit is live is a guess",
             "Let whatever pushes name the commit: npx convex deploy --message ...",
         )
-    commit = readings.repository.use().mentioned(found.message)
+    clone = readings.repository.use()
+    commit = clone.mentioned(found.message) or clone.worded(found.message)
     if commit is None:
         return warning(
             f"{told}: {found.message!r} names no commit of the clone",
