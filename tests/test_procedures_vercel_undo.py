@@ -148,6 +148,9 @@ def test_undo_promotes_what_was_left_and_ends_the_pin(company: Rehearsal):
     ]
     with pytest.raises(CheckFailed):
         undo.verify(stable)  # it was rolled back for a reason
+    assert undo._where_it_stands().startswith(f"Undo of run {first.journal.run}: P1.S6 Verify rollback")
+    assert f"heard of the undo of run {first.journal.run} on drill" in undo._silence(company.clock.now())
+    assert first._where_it_stands().startswith("Rollback: P1.S6 ")
     posted = [message.text for message in company.world.slack.messages("C0INCIDENTS")]
     assert (
         f"⚠️ Undo of run {first.journal.run} stopped at step 6: Verify rollback successful (out" in posted[-1]
