@@ -102,6 +102,7 @@ class Watched:
     rehearsal: dict[str, Any] = field(default_factory=dict)  # what is otherwise in the dry run
     policy: dict[str, Any] = field(default_factory=dict)
     taken: bool = True  # Convex took the push
+    mode: str = "headless"
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -176,7 +177,7 @@ class Watched:
             "unverified_is_success": False,
         } | self.policy
         parameters = SimpleNamespace(
-            environment="drill", mode="headless", reason="broken", severity="P0", undo=""
+            environment="drill", mode=self.mode, reason="broken", severity="P0", undo=""
         )
         return Session(
             plan=load_plan(ROOT),

@@ -1,6 +1,8 @@
 """What all procedures share: open, steps in order, gates, continuing. How a run ends is in `ending`.
 
 - A step runs only when those before it are done or skipped; a finished step returns its recorded result and sends nothing.
+- A finished step that only looks, and left something unseen, looks once more when a person runs its cell again. It stays
+  done, whatever becomes of the second look; the newest look of each check counts.
 - The failing step itself journals, tells the incidents channel and writes the provisional record before it raises:
   headless, the close cell is never reached.
 - "Restart kernel and run all" is always safe.
@@ -35,6 +37,7 @@ from rollback_lib.procedures.daemon import Heartbeat
 from rollback_lib.procedures.effects import Carrier, Patience
 from rollback_lib.procedures.ending import Ending
 from rollback_lib.procedures.gating import GateKeeper
+from rollback_lib.procedures.looking import unseen
 from rollback_lib.procedures.opening import begin_session, last_drill, refuse_criterion, unfinished
 from rollback_lib.procedures.shown import Notice, show
 from rollback_lib.procedures.telling import Telling
@@ -136,7 +139,11 @@ class Procedure(Ending):
         begun = self.journal.last("step.started")
         if begun is None:
             return f"{self.called}: no step has begun yet."
-        how = "done" if self._line("step.done", begun.step or "") is not None else "begun, not done"
+        done = self._line("step.done", begun.step or "")
+        if done is None:
+            how = "begun, not done"
+        else:
+            how = "done" if done.seq > begun.seq else "done, and looked at once more"
         since = datetime.fromisoformat(begun.at)
         return f"{self.called}: {begun.step} {begun.data['title']}: {how} (since {since:%H:%M} UTC)."
 
@@ -212,19 +219,26 @@ class Procedure(Ending):
     # -- steps
 
     def run_step(self, step_id: str, job: Callable[[], Any], method: Callable[..., Any]) -> Any:
-        """Run one step, or return its recorded result.
+        """Run one step, or return its recorded result; where that left something unseen, look once more.
 
         Raises:
             PlanViolation: Out of order, or the run is closed; nothing was sent.
         """
         done = self._line("step.done", step_id)
         if done is not None:
+            left = self._left_unseen(step_id)
+            if not left:
+                show(
+                    Notice(
+                        f"{step_id} was done at {done.at}: this is what was seen then; nothing was asked again"
+                    )
+                )
+                return self.recorded(step_id, method)
             show(
                 Notice(
-                    f"{step_id} was done at {done.at}: this is what was seen then; nothing was asked again"
+                    f"{step_id} was done at {done.at} and left {', '.join(left)}: it looks once more; interrupt it to go on without"
                 )
             )
-            return self.recorded(step_id, method)
         self._in_order(step_id)
         title = self.session.plan.step(step_id).title
         self.journal.append("step.started", step=step_id, data={"title": title})
@@ -247,7 +261,26 @@ class Procedure(Ending):
             step=step_id,
             data={"seconds": seconds, "result": _adapter(method).dump_python(result, mode="json")},
         )
+        left = self._left_unseen(step_id)
+        if left:
+            show(
+                Notice(
+                    f"{step_id} leaves {', '.join(left)}: run this cell again to look once more, before the run is closed"
+                )
+            )
         return result
+
+    def _left_unseen(self, step_id: str) -> tuple[str, ...]:
+        """Return the checks for which a step that is done looks once more; empty where it repeats what it saw.
+
+        Headless it repeats: nobody asked for a second look there. Whoever resumes a run that died wants its end, and would
+        wait for a window, or the whole time of a verification, which the first look has had; what it did not see is in
+        the outcome. "Restart kernel and run all" does look again: a person is there, sees why, and can interrupt it.
+        """
+        over = self.journal.last("run.closed") is not None
+        if over or step_id in self.effect_steps or self.session.parameters.mode == "headless":
+            return ()
+        return unseen(self.journal.lines, step_id)
 
     def recorded(self, step_id: str, method: Callable[..., Any]) -> Any:
         """Return what a step that is done found, from the journal; None where it is not done."""
@@ -284,7 +317,7 @@ class Procedure(Ending):
 
     def _summary(self) -> Notice:
         resolved, parameters = self.session.resolved, self.session.parameters
-        done = [line.step or "" for line in self.journal.find("step.done")]
+        done = dict.fromkeys(line.step or "" for line in self.journal.find("step.done"))
         procedure = self.session.plan.procedure(self.number)
         return Notice(
             f"Procedure {self.number}: {procedure.title} - {parameters.environment.upper()}, {parameters.mode}",
