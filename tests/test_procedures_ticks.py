@@ -27,6 +27,7 @@ def company(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture(autouse=True)
 def _notebook() -> Iterator[None]:
     InteractiveShell.instance()
+    ipywidgets.Widget.close_all()  # what another file's cells have left in this process
     yield
     InteractiveShell.clear_instance()
     ipywidgets.Widget.close_all()
