@@ -243,18 +243,7 @@ class Procedure(Ending):
         title = self.session.plan.step(step_id).title
         self.journal.append("step.started", step=step_id, data={"title": title})
         began = self.session.clock.monotonic()
-        try:
-            if step_id in self.effect_steps:
-                self.session.leasing.hold()
-            else:
-                self.session.leasing.hold_for_reading()
-            result = job()
-        except RollbackError as exc:
-            self.stopped_at(step_id, exc)
-            raise
-        except BaseException as exc:
-            self.journal.append("step.interrupted", step=step_id, data={"error": type(exc).__name__})
-            raise
+        result = self._done(step_id, job)
         seconds = round(self.session.clock.monotonic() - began, 3)
         self.journal.append(
             "step.done",
@@ -269,6 +258,21 @@ class Procedure(Ending):
                 )
             )
         return result
+
+    def _done(self, step_id: str, job: Callable[[], Any]) -> Any:
+        """Do a step's work, and tell, record and raise what stops it."""
+        try:
+            if step_id in self.effect_steps:
+                self.session.leasing.hold()
+            else:
+                self.session.leasing.hold_for_reading()
+            return job()
+        except RollbackError as exc:
+            self.stopped_at(step_id, exc)
+            raise
+        except BaseException as exc:
+            self.journal.append("step.interrupted", step=step_id, data={"error": type(exc).__name__})
+            raise
 
     def _left_unseen(self, step_id: str) -> tuple[str, ...]:
         """Return the checks for which a step that is done looks once more; empty where it repeats what it saw.
