@@ -25,7 +25,7 @@ def call(at_ms, error=None):
     )
 
 
-def judged(*, next_push_ms, failing_ms, written_ms=END + 5_000):
+def judged(*, next_push_ms, failing_ms, written_ms=END + 5_000, since="22:00:01"):
     calls = [
         *(call(PUSHED + second * 1000) for second in range(1, 20)),
         call(failing_ms, "Uncaught TypeError"),
@@ -45,7 +45,7 @@ def judged(*, next_push_ms, failing_ms, written_ms=END + 5_000):
         pairs=Simple(effects=[Simple(target="a" * 40)]),
     )
     seen = "0.00 % of 19 Convex function calls failed"
-    line = Simple(at_ms=written_ms, data={"source": "22:00:01-22:00:20 UTC", "seen": seen})
+    line = Simple(at_ms=written_ms, data={"source": f"{since}-22:00:20 UTC", "seen": seen})
     return list(BACKEND_CHECKS["P2.C2"](bench, line, round(PUSHED)))
 
 
@@ -67,4 +67,11 @@ def test_what_the_next_push_broke_is_not_held_against_the_window(next_push_ms, f
 def test_what_was_called_once_the_check_was_written_is_not_held_against_it(failing_ms, is_held):
     """The run's own next query may fail within the second that the end was rounded by."""
     told = judged(next_push_ms=END + 60_000, failing_ms=failing_ms, written_ms=END + 300)
+    assert (told == []) is is_held
+
+
+@pytest.mark.parametrize(("failing_ms", "is_held"), [(PUSHED, True), (PUSHED + 1, False)])
+def test_what_was_called_in_the_very_millisecond_of_the_push_is_not_held_against_it(failing_ms, is_held):
+    """It may have run the code before it."""
+    told = judged(next_push_ms=END + 60_000, failing_ms=failing_ms, since="22:00:00")
     assert (told == []) is is_held

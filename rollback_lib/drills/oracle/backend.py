@@ -61,9 +61,15 @@ class BackendTruth:
         return [row for row in self._rows if row.action == _PUSHED and after < row.at_ms < before]
 
     def calls(self, since_ms: float, until_ms: float) -> list[Completion]:
-        """List the calls of functions that began between two moments."""
+        """List the calls of functions that began between two moments.
+
+        What began in the very millisecond of a push may have run either code, and is of none.
+        """
         after, before = since_ms + self._skew_ms, until_ms + self._skew_ms
-        return [call for call in self._calls if after <= call.began_ms <= before]
+        pushed = {at_ms for at_ms, _ in self._was_live}
+        return [
+            call for call in self._calls if after <= call.began_ms <= before and call.began_ms not in pushed
+        ]
 
     def asked(self, path: str, since_ms: float, until_ms: float) -> list[Completion]:
         """List the calls of one function between two moments that no visitor made."""
