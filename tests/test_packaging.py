@@ -19,6 +19,7 @@ from repository import PROJECT, ROOT
 
 LOCKS = ("requirements.lock", "requirements-bootstrap.lock")
 TOOLS = ROOT / "tests" / "conformance"
+PINNED = ROOT / "rollback_lib" / "providers" / "pinned_convex"
 # conda-forge's name, where it is another one than PyPI's.
 CONDA_NAMES = {"brotli": "brotli-python", "moto": "moto-server"}
 
@@ -75,10 +76,11 @@ def test_lock_covers_every_dependency_at_an_allowed_version():
     } == set()
 
 
-def test_lock_of_the_official_tools_pins_what_is_asked_for():
+@pytest.mark.parametrize("folder", [TOOLS, PINNED], ids=["conformance", "pinned command line"])
+def test_lock_of_the_official_tools_pins_what_is_asked_for(folder):
     """Exact versions with hashes and no address; the tools are those that the simulator was compared with."""
-    wanted = json.loads((TOOLS / "package.json").read_text(encoding="utf-8"))
-    locked = json.loads((TOOLS / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+    locked = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     asked = locked.pop("")
     assert asked["dependencies"] == wanted["dependencies"]
     assert [name for name, package in locked.items() if "resolved" in package] == []

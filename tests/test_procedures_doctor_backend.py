@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from rollback_lib.procedures.doctor import Finding
 from rollback_lib.procedures.doctor.examining import all_checks
 from rollback_lib.procedures.doctor.finding import Once, finding_of
 from rollback_lib.procedures.doctor.readings import Readings
+from rollback_lib.providers.command_line import PINNED
 from rollback_lib.providers.convex_facts import (
     Audit,
     AuditEvent,
@@ -244,14 +246,35 @@ def test_packages_on_this_machine_are_seen(ward: Ward, tmp_path: Path) -> None:
     """Whether a push would need a network is told by the cache; a branch without a lockfile cannot be pushed."""
     environ = {"ROLLBACK_CACHE": str(tmp_path / "cache")}
     assert ward.look("command line", environ=environ).status == "warning"
-    digest = Repository(ward.app.folder).files(ward.sha).lockfile_sha256
-    machine = f"{sys.platform}-{platform.machine().lower()}"
-    kept = tmp_path / "cache" / "node_modules" / f"{digest}-node{node_version()}-{machine}"
-    (kept / "node_modules").mkdir(parents=True)
-    (kept / "node_modules" / ".package-lock.json").touch()
+    install(tmp_path / "cache", Repository(ward.app.folder).files(ward.sha).lockfile_sha256)
     assert ward.look("command line", environ=environ).status == "ok"
     ward.app.commit("No lockfile", {"package-lock.json": None})
     assert ward.look("command line", environ=environ).status == "wrong"
+
+
+def test_command_line_that_is_too_old_needs_the_pinned_one_on_this_machine(
+    ward: Ward, tmp_path: Path
+) -> None:
+    """Else the night needs a network for it."""
+    sha = ward.app.commit("Old", {"package-lock.json": lockfile(convex="1.35.2")})
+    environ = {"ROLLBACK_CACHE": str(tmp_path / "cache")}
+    install(tmp_path / "cache", Repository(ward.app.folder).files(sha).lockfile_sha256)
+    told = ward.look("command line", environ=environ)
+    assert (told.status, "the pinned one, which does, is not on this machine" in told.seen) == (
+        "warning",
+        True,
+    )
+    pinned = (PINNED / "package-lock.json").read_bytes()
+    install(tmp_path / "cache", hashlib.sha256(pinned).hexdigest())
+    assert ward.look("command line", environ=environ).status == "ok"
+
+
+def install(cache: Path, lockfile_sha256: str) -> None:
+    """Let packages be on this machine."""
+    machine = f"{sys.platform}-{platform.machine().lower()}"
+    kept = cache / "node_modules" / f"{lockfile_sha256}-node{node_version()}-{machine}" / "node_modules"
+    kept.mkdir(parents=True)
+    (kept / ".package-lock.json").touch()
 
 
 def test_what_a_function_says_is_left_out_where_it_may_hold_a_variable(ward: Ward) -> None:

@@ -26,6 +26,7 @@ from rollback_lib.errors import BadParameters, JournalError, LeaseHeld, PlanViol
 from rollback_lib.model import GateId, Redactor, RequestClass
 from rollback_lib.node import cache_folder, installed
 from rollback_lib.providers.checkout import Checkout
+from rollback_lib.providers.command_line import command_line
 from rollback_lib.providers.convex_cli import ConvexCli, Telling, cli_path, push_arguments
 from rollback_lib.providers.convex_facts import Live
 from rollback_lib.providers.convex_key import Credential
@@ -257,13 +258,14 @@ def test_key_of_another_deployment_is_not_used(stub, packages, tmp_path):
     assert stub.seen == []
 
 
-def test_commit_without_the_command_line_is_not_pushed(scene):
-    """Its lockfile names none."""
-    empty = scene.folder / "empty"
-    empty.mkdir()
-    scene.checkout.furnish(empty)
-    with pytest.raises(BadParameters, match="no command line of Convex"):
-        scene.deploy()
+def test_commit_without_a_command_line_is_pushed_by_the_pinned_one(scene):
+    """With the commit's own library; what it sends is what its own would have sent."""
+    own = scene.cli.bundle(scene.checkout)
+    (scene.checkout.folder / "node_modules" / "convex" / "bin" / "main.js").unlink()
+    assert command_line(scene.checkout, "").instead
+    assert scene.cli.bundle(scene.checkout).modules == own.modules
+    assert (scene.dry_run().kind, scene.deploy().kind) == ("done", "done")
+    assert scene.stub.paths.count(CODE + "finish_push") == 2
 
 
 # What it says when it is refused

@@ -26,6 +26,7 @@ from rollback_lib.procedures.convex_shown import Chosen, Difference, Rehearsal, 
 from rollback_lib.procedures.session import Session
 from rollback_lib.procedures.shown import Progress, some
 from rollback_lib.providers.checkout import Checkout
+from rollback_lib.providers.command_line import CommandLine, command_line
 from rollback_lib.providers.convex_cli import CliRun, ConvexCli, Telling
 from rollback_lib.providers.convex_facts import Schema, Waiting
 from rollback_lib.providers.convex_key import KEY_NAME, Credential
@@ -112,6 +113,7 @@ class Rehearsing:
             raise self._refused(chosen, done)
         progress.stage("makes its code as it would be pushed, and compares it with what is live")
         bundle = self.cli.bundle(checkout, self.project, most_s=self.longest_s)
+        pushing = command_line(checkout, self.project)
         analysis = done.analysis
         differs = self._difference(analysis)
         reads = self.search.repository.variables(chosen.sha)
@@ -122,12 +124,12 @@ class Rehearsing:
             sha=chosen.sha,
             at=began,
             seconds=round(done.elapsed_s, 1),
-            version=self.search.repository.files(chosen.sha).convex_version,
+            version=pushing.version or self.search.repository.files(chosen.sha).convex_version,
             modules=bundle.modules,
             functions=analysis.functions if analysis else None,
             schema=analysis.schema if analysis else None,
             difference=differs,
-            warnings=(*_no_other_code(was_live), *self._surroundings(unset, differs), *waiting),
+            warnings=(*_of_the_push(was_live, pushing), *self._surroundings(unset, differs), *waiting),
             output=_DRY_RUN,
             reads=reads,
             unset=unset,
@@ -326,9 +328,9 @@ class Rehearsing:
         return self.session.journal.folder / name
 
 
-def _no_other_code(was_live: bool) -> tuple[str, ...]:
-    """Say where a push cannot be told by the code that runs."""
-    return (_NO_OTHER_CODE,) if was_live else ()
+def _of_the_push(was_live: bool, pushing: CommandLine) -> tuple[str, ...]:
+    """Say where a push cannot be told by the code that runs, and where it is not the commit's own command line that pushes."""
+    return (*([_NO_OTHER_CODE] if was_live else []), *([pushing.instead] if pushing.instead else []))
 
 
 def _named(waiting: tuple[Waiting, ...]) -> str:

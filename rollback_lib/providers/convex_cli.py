@@ -1,6 +1,6 @@
 """The official command line of Convex, run on one checked out commit: the only way in which code is pushed here.
 
-- Its version is that of the commit's own lockfile; it runs on the project's own Node, never on the machine's.
+- Its version is that of the commit's own lockfile wherever that serves (`command_line`); it runs on the project's own Node, never on the machine's.
 - Its environment is built from nothing. The deploy key is in it and nowhere else: not in arguments, not in files.
 - It takes a pass like every change: written down before the process begins, and after it has ended.
 - What is pushed is the commit: a folder that was changed since is refused, and the message of a push names the commit.
@@ -27,6 +27,7 @@ from rollback_lib.model import Answer, Pass, Redactor, RequestClass, Sending, di
 from rollback_lib.node import node_binary
 from rollback_lib.providers.checkout import Checkout
 from rollback_lib.providers.child import Child, Left, Slot, interrupts_put_off
+from rollback_lib.providers.command_line import command_line
 from rollback_lib.providers.convex_facts import Module
 from rollback_lib.providers.convex_key import KEY_NAME, Credential
 from rollback_lib.providers.convex_push import (
@@ -373,13 +374,7 @@ class ConvexCli:
         """Look at all that may keep it from running; return what begins it."""
         key = self._credential.key(self._settings.deployment)
         checkout, folder = run.checkout, run.checkout.folder / run.project
-        program = folder / "node_modules" / "convex" / "bin" / "main.js"
-        if not program.is_file():
-            raise BadParameters(
-                f"Commit {checkout.sha[:12]} has no command line of Convex among its packages ({program}).",
-                _UNTOUCHED,
-                "Take a revision whose package-lock.json names convex.",
-            )
+        program = command_line(checkout, run.project).program
         checkout.require_unchanged()
         environ = self._environment(key.whole.get_secret_value())
         command = [str(node_binary()), str(program), *run.arguments]

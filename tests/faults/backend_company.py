@@ -18,7 +18,7 @@ import pytest
 from backend_scenes import BACKEND_GIVEN
 from repository import ROOT
 from runs import let_go, lines_of
-from standing_in import stand_in
+from standing_in import grow_old, stand_in, stand_in_for_the_pinned
 
 from rollback_lib.drills.oracle import Case, Verdict, judge
 from rollback_lib.errors import RollbackError
@@ -170,11 +170,15 @@ class Company:
         none = self.behaviour.get("packages") == "none"
         commits = {} if none else {role: self.sha(role) for role in ("good", "bad")}
         programs = stand_in(own, commits, self.behaviour)
+        if self.behaviour.get("pinned"):
+            stand_in_for_the_pinned(own, commits)
         self.patch.setenv("ROLLBACK_CACHE", str(own))
-        if none:
+        if none or self.behaviour.get("network") == "none":
             self._no_packages()
         if self.behaviour.get("missing"):
             programs[-1].unlink()
+        for program in programs if "old" in self.behaviour else ():
+            grow_old(program, self.behaviour["old"])
 
     def _no_packages(self) -> None:
         """Leave npm without a cache and without a network."""

@@ -41,12 +41,27 @@ def queries(**given: Any) -> dict[str, Any]:
 
 PROGRAM = (
     Day(
-        "commit without a command line",
-        BadParameters,
-        behaviour={"missing": True},
-        says=("has no command line of Convex",),
+        "commit whose packages hold no command line",
+        behaviour={"missing": True, "pinned": True},
+        warns=("hold no command line of Convex: convex 1.48.0 pushes it, which is pinned here",),
+        pushes=LIVE,
+        **VERIFIED,
+    ),
+    Day(
+        "command line that cannot say which commit a push is",
+        behaviour={"old": "1.35.2", "pinned": True},
+        warns=("convex 1.35.2, cannot say which commit a push is: convex 1.48.0 pushes it",),
+        pushes=LIVE,
+        quick=True,
+        **VERIFIED,
+    ),
+    Day(
+        "command line that is too old, and the pinned one is not to be had",
+        Unreachable,
+        behaviour={"old": "1.35.2", "network": "none"},
+        says=("is not in npm's cache, and the network gives none",),
         state="Nothing was sent",
-        next_step="whose package-lock.json names convex",
+        next_step="npm ping",
         **BEFORE_THE_GATE,
     ),
     Day(

@@ -17,6 +17,7 @@ from rollback_lib.procedures.convex_before import unknown_variables
 from rollback_lib.procedures.doctor.checks import Check
 from rollback_lib.procedures.doctor.finding import Finding, NotKnown, not_checked, ok, unknown, warning, wrong
 from rollback_lib.procedures.doctor.readings import Readings
+from rollback_lib.providers.command_line import is_too_old, pinned_is_here
 from rollback_lib.providers.convex_facts import NotAvailable
 from rollback_lib.providers.convex_key import KEY_NAME
 from rollback_lib.providers.repository import Commit
@@ -195,6 +196,11 @@ def command_line(readings: Readings) -> Finding:
     if not is_installed(files.lockfile_sha256, cache_folder(readings.given.environ)):
         return warning(
             f"{told}; its packages are not on this machine: a push needs npm's registry first",
+            "Go through procedure 2 as far as its dry run once on a quiet day.",
+        )
+    if is_too_old(version) and not pinned_is_here(cache_folder(readings.given.environ)):
+        return warning(
+            f"{told} cannot say which commit a push is; the pinned one, which does, is not on this machine",
             "Go through procedure 2 as far as its dry run once on a quiet day.",
         )
     return ok(f"{told}; its packages are on this machine")
