@@ -105,12 +105,7 @@ class Rehearsing:
         )
         checkout = self.checkout(chosen.sha)
         began = self.session.clock.now()
-        progress.stage("asks Convex: convex deploy --dry-run")
-        done = self._dry_run(checkout, progress)
-        if done.kind != "done":
-            how = "Convex would refuse it" if done.kind == "refused" else "no answer"
-            progress.note(f"{how}, for the reason below; nothing was changed")
-            raise self._refused(chosen, done)
+        done = self._accepted(chosen, checkout, progress)
         progress.stage("makes its code as it would be pushed, and compares it with what is live")
         bundle = self.cli.bundle(checkout, self.project, most_s=self.longest_s)
         pushing = command_line(checkout, self.project)
@@ -139,6 +134,16 @@ class Rehearsing:
         )
         self._put_down(found)
         return found
+
+    def _accepted(self, chosen: Chosen, checkout: Checkout, progress: Progress) -> CliRun:
+        """Ask Convex, and return what it said; refused, or without an answer, that is raised."""
+        progress.stage("asks Convex: convex deploy --dry-run")
+        done = self._dry_run(checkout, progress)
+        if done.kind != "done":
+            how = "Convex would refuse it" if done.kind == "refused" else "no answer"
+            progress.note(f"{how}, for the reason below; nothing was changed")
+            raise self._refused(chosen, done)
+        return done
 
     def _put_down(self, found: Rehearsal) -> None:
         for text in found.warnings:  # shown with what is returned
