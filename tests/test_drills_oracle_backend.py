@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from doctoring import Doctor, honest
 from rollback_lib.drills.oracle import judge
 from rollback_lib.drills.oracle.backend_looks import _WINDOW, _before
 from rollback_lib.drills.oracle.lines import ms_of
-from rollback_lib.drills.oracle.pushes import commit_of
+from rollback_lib.drills.oracle.pushes import commit_of, finish_of
 from rollback_lib.providers.convex_cli import cli_path, push_arguments
 from rollback_lib.providers.push_words import push_message
 from rollback_lib.simulator.convex.audit import COLLEAGUE, Row
@@ -246,3 +247,21 @@ def test_refused_dry_run_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def outcome(folder: Path) -> str:
     return str(json.loads((folder / "record.json").read_text())["outcome"]["outcome"])
+
+
+@pytest.mark.parametrize(
+    ("finishes", "chosen"),
+    [
+        (((None, False), (200, False)), 1),  # a dry run whose first answer was lost
+        (((None, True), (400, False)), 0),  # live, and its second try refused
+        (((None, True), (200, False)), 0),
+        (((503, False), (None, False)), 0),
+        ((), None),
+    ],
+)
+def test_push_is_judged_by_the_request_that_came_through(finishes, chosen):
+    """The command line asks again where an answer was lost: that one tells what the push came to."""
+    start = SimpleNamespace(path="/api/deploy2/start_push", status=200, applied=True)
+    found = [SimpleNamespace(path="/api/deploy2/finish_push", status=s, applied=a) for s, a in finishes]
+    wanted = None if chosen is None else found[chosen]
+    assert finish_of(SimpleNamespace(group=(start, *found))) is wanted

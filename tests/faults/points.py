@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ CHILD, REQUEST = (
     "request",
 )  # in the place of an event: no line stands for what a program does by itself
 
+DIFFERING = re.compile(", digest|[0-9a-f]{40}")  # digest and commit differ from run to run
 AT_A_LINE: tuple[How, ...] = ("torn", "after")
 AROUND_LINE: dict[Victim, tuple[How, ...]] = {
     "kernel": ("torn", "after"),
@@ -138,7 +140,7 @@ def places(lines: Iterable[Line]) -> list[Place]:
     met: Counter[tuple[str, str | None, str]] = Counter()
     found = []
     for line in lines:
-        name = str(line.data.get("name", "")).partition(", digest")[0]  # that one differs from run to run
+        name = DIFFERING.split(str(line.data.get("name", "")))[0].strip()
         said = name if line.event.startswith("prepare.") else ""
         kind = line.event, line.step, said
         met[kind] += 1

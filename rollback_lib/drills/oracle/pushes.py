@@ -43,9 +43,9 @@ def commit_of(path: str) -> str:
 
 
 def finish_of(sent: Sent) -> Entry | None:
-    """Return the request that finished a push, or was to; one that was applied comes first."""
+    """Return the request that finished a push, or was to: one that was applied, else one that came through, as in a dry run."""
     found = [entry for entry in sent.group if entry.path == _FINISH]
-    return next((entry for entry in found if entry.applied), next(iter(found), None))
+    return max(found, key=lambda entry: (entry.applied, entry.status == _OK), default=None)
 
 
 def gather(
